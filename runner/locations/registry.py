@@ -1,0 +1,66 @@
+"""Finds drivers by entry point, and loads one only when a location of its type is used."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+
+from runner.errors import ConfigurationError, Diagnostic, MissingExtraError
+from runner.locations.protocol import Driver
+
+GROUP = "runner.locations"
+EXTRAS: dict[str, str] = {}
+"""Location types that ship with the runner but need an extra: type -> extra name."""
+
+
+class Registry:
+    """Drivers by location type. One object per process; loading is cached in it."""
+
+    def __init__(self, drivers: tuple[Driver, ...] = ()) -> None:
+        """`drivers` are added to (and win over) those found by entry point: for tests and embedding."""
+        self._loaded: dict[str, Driver] = {driver.type: driver for driver in drivers}
+        self._entry_points: dict[str, EntryPoint] | None = None
+
+    def types(self) -> list[str]:
+        """All known location types, sorted; loads nothing."""
+        return sorted({*self._loaded, *self._found()})
+
+    def driver(self, location_type: str) -> Driver:
+        """The driver of a type. Raises ConfigurationError for an unknown one, MissingExtraError when its
+        packages are not installed."""
+        if location_type in self._loaded:
+            return self._loaded[location_type]
+        found = self._found().get(location_type)
+        if found is None:
+            close = difflib.get_close_matches(location_type, self.types(), n=1)
+            raise ConfigurationError(
+                [
+                    Diagnostic(
+                        file="sync.yaml",
+                        line=1,
+                        column=1,
+                        message=f"unknown location type {location_type!r}",
+                        expected="one of " + ", ".join(self.types()),
+                        suggestion=f"did you mean {close[0]!r}?" if close else None,
+                    )
+                ]
+            )
+        try:
+            driver = found.load()
+        except ImportError as error:
+            extra = EXTRAS.get(location_type)
+            raise MissingExtraError(
+                f"location type {location_type!r} needs the package {error.name!r}, which is not installed",
+                remedy=f"Install it: pip install 'sync-runner[{extra}]'" if extra else None,
+            ) from error
+        if not isinstance(driver, Driver):
+            raise MissingExtraError(
+                f"the entry point {found.value!r} for location type {location_type!r} is not a Driver"
+            )
+        self._loaded[location_type] = driver
+        return driver
+
+    def _found(self) -> dict[str, EntryPoint]:
+        if self._entry_points is None:
+            self._entry_points = {point.name: point for point in entry_points(group=GROUP)}
+        return self._entry_points
