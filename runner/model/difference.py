@@ -14,6 +14,7 @@ class Reason(enum.StrEnum):
 
     MISSING = "missing"
     EXTRA = "extra"
+    EXCLUDED = "excluded"
     KIND = "kind"
     SIZE = "size"
     MTIME = "mtime"
@@ -28,7 +29,9 @@ class Reason(enum.StrEnum):
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     """One path at which the sides differ.
 
-    MISSING: only the source has it. EXTRA: only the destination has it. Otherwise both entries are there.
+    MISSING: only the source has it. EXTRA: only the destination has it. EXCLUDED: the filters hide the source's
+    entry and ask for the destination's to go (delete_excluded). Otherwise both entries are there. A folder that is
+    equal on both sides is reported too, without reasons: whoever plans has to know what surrounds a change.
     `attributes` names the metadata fields that differ (mode, uid, gid, user, group, xattrs, acls, mtime, ...).
     `link_to` is the path of the hard-link group's first entry at the source, when `path` is not that first one.
     `make_way` marks an extra that stands where the source has an entry of another kind.

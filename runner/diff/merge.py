@@ -1,0 +1,292 @@
+"""The lock-step walk of two streams in canonical order: one pass, constant memory.
+
+Both streams are sorted by the bytes of the path with `/` after folder names. A name that is a file on one side
+and a folder on the other arrives as `a` and, a little later, as `a/`; what is found on one side only is therefore
+held back until its twin can no longer come. At any moment the held names are prefixes of one another, so the
+hold is as short as a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from runner.diff.compare import Comparison, ContentEqual, compare_entries
+from runner.diff.links import LinkGroups
+from runner.diff.tally import Tally
+from runner.errors import EntryCode, EntryError
+from runner.model.difference import Difference, Reason
+from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Entry, Kind, Phase, Problem, path_before
+from runner.model.task import SymlinkMode
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Which of the source's entries take part. `includes` None = all. `hides_excluded`: an excluded entry counts
+    as not there, so that the destination's is an extra (delete_excluded)."""
+
+    includes: Callable[[Entry], bool] | None = None
+    hides_excluded: bool = False
+    symlinks: SymlinkMode = SymlinkMode.PRESERVE
+    special_files: bool = True
+    devices: bool = False
+    hard_links: bool = True
+
+    def carries(self, entry: Entry) -> bool:
+        """False for kinds the task leaves out."""
+        kind = entry.kind
+        if kind is Kind.FILE or kind is Kind.DIRECTORY:
+            return True
+        if kind is Kind.SYMLINK:
+            return self.symlinks is not SymlinkMode.SKIP
+        if kind in SPECIAL_KINDS:
+            return self.special_files
+        return kind not in DEVICE_KINDS or self.devices
+
+
+class _Unknown:
+    """Regions that could not be listed, while the walk is inside them. `path` covers itself and all below it."""
+
+    __slots__ = ("_paths",)
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+
+    def add(self, path: str) -> None:
+        self._paths.append(path)
+
+    def covers(self, path: str) -> bool:
+        if not self._paths:
+            return False
+        for unknown in self._paths:
+            if path == unknown or unknown == "":
+                return True
+            if path.startswith(unknown if unknown.endswith("/") else unknown + "/"):
+                return True
+        # "0" follows "/" in byte order: a path past it can no longer be below.
+        self._paths = [
+            unknown for unknown in self._paths if not path_before(unknown.removesuffix("/") + "0", path)
+        ]
+        return False
+
+
+class Merge:
+    """One comparison of two streams. Iterate `differences()` once; `tally` is complete afterwards."""
+
+    def __init__(
+        self,
+        source: Iterator[Entry | Problem],
+        destination: Iterator[Entry | Problem],
+        comparison: Comparison,
+        scope: Scope,
+        tally: Tally,
+        content_equal: ContentEqual | None = None,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._comparison = comparison
+        self._scope = scope
+        self._tally = tally
+        self._content_equal = content_equal
+        self._links = LinkGroups(scope.hard_links)
+        self._held: list[Difference] = []
+        self._peeked: Entry | Problem | None = None
+        self._make_way: str | None = None
+        self._unknown_source = _Unknown()
+        self._unknown_destination = _Unknown()
+
+    def differences(self) -> Iterator[Difference]:
+        """Differences in canonical order, but for one-sided files: they come when their folder twin has passed.
+
+        Folders that are equal on both sides come too, with no reasons. Equal files are only counted. Problems
+        of both streams are noted in the tally; what they hide is neither missing nor extra.
+        """
+        next_source, next_destination = self._next_source, self._next_destination
+        source, destination = next_source(), next_destination()
+        while source is not None or destination is not None:
+            if source is not None and destination is not None:
+                if source.path == destination.path:
+                    if self._held:
+                        yield from self._release(source.path)
+                    difference = self._pair(source, destination)
+                    if difference is not None:
+                        yield difference
+                    source, destination = next_source(), next_destination()
+                    continue
+                source_first = path_before(source.path, destination.path)
+            else:
+                source_first = source is not None
+            if source_first:
+                assert source is not None
+                yield from self._one_sided(source, from_source=True)
+                source = next_source()
+            else:
+                assert destination is not None
+                yield from self._one_sided(destination, from_source=False)
+                destination = next_destination()
+        yield from self._held
+        self._held = []
+
+    # -- the streams ---------------------------------------------------------------------------------------
+
+    def _next_source(self) -> Entry | None:
+        scope, tally = self._scope, self._tally
+        while True:
+            found = self._peeked or next(self._source, None)
+            self._peeked = None
+            if found is None:
+                return None
+            if isinstance(found, Problem):
+                self._note(found, self._unknown_source, from_source=True)
+                continue
+            tally.list_source(found)
+            if found.kind is Kind.DIRECTORY:
+                # A folder that cannot be listed has failed as a whole: its problem follows it at once.
+                self._peeked = next(self._source, None)
+                if isinstance(self._peeked, Problem) and self._peeked.path == found.path:
+                    continue
+            if scope.hides_excluded and scope.includes is not None and not scope.includes(found):
+                tally.exclude(found)
+                continue
+            return found
+
+    def _next_destination(self) -> Entry | None:
+        for found in self._destination:
+            if isinstance(found, Problem):
+                self._note(found, self._unknown_destination, from_source=False)
+                continue
+            self._tally.list_destination(found)
+            return found
+        return None
+
+    def _note(self, problem: Problem, unknown: _Unknown, *, from_source: bool) -> None:
+        tally = self._tally
+        unknown.add(problem.path)
+        if problem.code is EntryCode.NOT_LISTED:
+            tally.incomplete = True
+        side = "source" if from_source else "destination"
+        tally.note(msgspec.structs.replace(problem, side=side))
+        if not from_source:
+            return
+        if problem.path.endswith("/") or problem.path == "":
+            # The folder's own entry was counted as listed just before.
+            tally.failed_folders += 1
+        else:
+            tally.listed_files += 1
+            tally.failed_files += 1
+
+    # -- one side only -------------------------------------------------------------------------------------
+
+    def _one_sided(self, entry: Entry, *, from_source: bool) -> Iterator[Difference]:
+        if entry.kind is Kind.DIRECTORY and self._held:
+            twin = self._take_twin(entry, from_source=from_source)
+            if twin is not None:
+                yield from self._release(entry.path)
+                yield from self._kind_change(entry, twin, from_source=from_source)
+                return
+        if self._held:
+            yield from self._release(entry.path)
+        difference = self._missing(entry) if from_source else self._extra(entry)
+        if difference is None:
+            return
+        if entry.kind is Kind.DIRECTORY:
+            yield difference
+        else:
+            self._held.append(difference)
+
+    def _missing(self, entry: Entry) -> Difference | None:
+        if not self._takes_part(entry):
+            return None
+        if self._unknown_destination.covers(entry.path):
+            self._tally.fail(entry)
+            return None
+        link_to = self._links.leader(entry)
+        if link_to is None:
+            self._links.leader_written(entry)
+        return Difference(entry.path, entry, None, (Reason.MISSING,), link_to=link_to)
+
+    def _extra(self, entry: Entry) -> Difference | None:
+        if self._unknown_source.covers(entry.path):
+            self._tally.keep(entry)
+            return None
+        make_way = self._make_way is not None and entry.path.startswith(self._make_way)
+        return Difference(entry.path, None, entry, (Reason.EXTRA,), make_way=make_way)
+
+    def _kind_change(self, folder: Entry, twin: Difference, *, from_source: bool) -> Iterator[Difference]:
+        if from_source:
+            # The destination has a file where the source has a folder.
+            if self._takes_part(folder):
+                yield Difference(folder.path, folder, twin.destination, (Reason.KIND,))
+            elif twin.destination is not None:
+                self._tally.keep(twin.destination)
+            return
+        # The destination has a folder where the source has a file; what is in it is in the way.
+        self._make_way = folder.path
+        yield Difference(twin.path, twin.source, folder, (Reason.KIND,), link_to=twin.link_to)
+        yield Difference(folder.path, None, folder, (Reason.EXTRA,), make_way=True)
+
+    def _take_twin(self, folder: Entry, *, from_source: bool) -> Difference | None:
+        name = folder.path[:-1]
+        for index, held in enumerate(self._held):
+            if held.path == name and (held.source is None) == from_source:
+                return self._held.pop(index)
+        return None
+
+    def _release(self, path: str) -> Iterator[Difference]:
+        """Held differences whose folder twin can no longer come, now that the walk is at `path`."""
+        held = self._held
+        if len(held) == 1 and not path.startswith(held[0].path):
+            self._held = []
+            yield held[0]
+            return
+        # The twin of `a` is `a/`; it can still come while the walk stands before it.
+        staying = []
+        for difference in held:
+            if path.startswith(difference.path) and path_before(path, difference.path + "/"):
+                staying.append(difference)
+            else:
+                yield difference
+        self._held = staying
+
+    # -- both sides ----------------------------------------------------------------------------------------
+
+    def _takes_part(self, entry: Entry) -> bool:
+        scope = self._scope
+        if scope.includes is not None and not scope.hides_excluded and not scope.includes(entry):
+            self._tally.exclude(entry)
+            return False
+        if not scope.carries(entry):
+            self._tally.skip(entry)
+            return False
+        return True
+
+    def _pair(self, source: Entry, destination: Entry) -> Difference | None:
+        if not self._takes_part(source):
+            self._tally.keep(destination)
+            return None
+        link_to = None
+        if source.link_group is not None or destination.link_group is not None:
+            link_to = self._links.leader(source)
+            if link_to is not None:
+                if source.kind is destination.kind and self._links.follows(source, destination):
+                    # Same file as the leader: whatever differs is the leader's to mend.
+                    self._tally.skip(source)
+                    return None
+                return Difference(source.path, source, destination, (Reason.LINK_GROUP,), link_to=link_to)
+            if not self._links.claim(source, destination):
+                self._links.leader_written(source)
+                return Difference(source.path, source, destination, (Reason.LINK_GROUP,))
+        try:
+            reasons, attributes = compare_entries(source, destination, self._comparison, self._content_equal)
+        except EntryError as error:
+            self._tally.note(Problem.from_error(error, Phase.PREPARING))
+            self._tally.fail(source)
+            return None
+        if reasons and reasons != (Reason.ATTRIBUTES,):
+            self._links.leader_written(source)
+        if not reasons:
+            if source.kind is Kind.DIRECTORY:
+                return Difference(source.path, source, destination, ())
+            self._tally.skip(source)
+            return None
+        return Difference(source.path, source, destination, reasons, attributes)

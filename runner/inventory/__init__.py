@@ -1,0 +1,1 @@
+"""A location -> a sorted stream of entries and problems, whatever order the driver lists in."""

@@ -1,0 +1,89 @@
+"""One side's listing in canonical order, and the proof that it is.
+
+A stream out of order would make the comparison see entries as missing or extra that are neither, so order is
+checked here for every driver, and restored by an external merge sort for those that cannot promise it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from runner.errors import EntryCode, EntryError
+from runner.locations.protocol import Location
+from runner.model.entry import Entry, Problem, path_before, path_bytes
+from runner.model.wire import decode_line, encode_line
+
+SORT_RUN_ENTRIES = 100_000
+"""Entries an external sort holds in memory at once (about 60 MB); more are spilled to a temporary file."""
+
+
+def inventory(
+    location: Location, descend: Callable[[Entry], bool] | None, on_entries: Callable[[int], None] | None = None
+) -> Iterator[Entry | Problem]:
+    """All of a location, in canonical order. `on_entries` hears the running count every 2,000 entries.
+
+    Raises EntryError(INTERNAL) when the driver breaks the order it promises: nothing may be decided on that.
+    """
+    stream = location.scan("", descend)
+    if not location.capabilities.sorted_scan:
+        stream = sort_externally(stream)
+    previous = ""
+    count = 0
+    for found in stream:
+        path = found.path
+        if path_before(path, previous):
+            raise EntryError(
+                EntryCode.INTERNAL,
+                path,
+                f"the listing is out of order: {path!r} came after {previous!r}; nothing was decided on it",
+            )
+        previous = path
+        count += 1
+        if on_entries is not None and count % 2_000 == 0:
+            on_entries(count)
+        yield found
+    if on_entries is not None:
+        on_entries(count)
+
+
+def sort_externally(stream: Iterator[Entry | Problem]) -> Iterator[Entry | Problem]:
+    """The same values in canonical order; a problem stays behind the entry of its path.
+
+    Memory: SORT_RUN_ENTRIES values; the rest waits in unnamed temporary files.
+    """
+    runs: list[IO[bytes]] = []
+    gathered: list[Entry | Problem] = []
+    try:
+        for found in stream:
+            gathered.append(found)
+            if len(gathered) >= SORT_RUN_ENTRIES:
+                runs.append(_spill(gathered))
+                gathered = []
+        gathered.sort(key=_sort_key)
+        yield from heapq.merge(*(_read_run(run) for run in runs), gathered, key=_sort_key)
+    finally:
+        for run in runs:
+            run.close()
+
+
+def _sort_key(found: Entry | Problem) -> tuple[bytes, bool]:
+    return path_bytes(found.path), isinstance(found, Problem)
+
+
+def _spill(gathered: list[Entry | Problem]) -> IO[bytes]:
+    gathered.sort(key=_sort_key)
+    run = tempfile.TemporaryFile(prefix="sync-runner-sort-")
+    for found in gathered:
+        run.write((b"P" if isinstance(found, Problem) else b"E") + encode_line(found) + b"\n")
+    run.seek(0)
+    return run
+
+
+def _read_run(run: IO[bytes]) -> Iterator[Entry | Problem]:
+    for line in run:
+        yield decode_line(line[1:], Problem if line[:1] == b"P" else Entry)
+
+

@@ -1,0 +1,248 @@
+"""One action, carried out at the destination exactly as planned, with retries by disposition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from runner.clock import Clock
+from runner.errors import Disposition, EntryCode, EntryError
+from runner.locations.protocol import CopiesFrom, Linking, Location, Renames, SetsAttributes, Throttle, Written
+from runner.model.action import Action, ActionKind, Outcome, OutcomeStatus
+from runner.model.difference import Reason
+from runner.model.entry import Attributes, Entry, Kind, Phase, Problem
+from runner.transfer.expect import is_already_done, is_as_expected
+from runner.transfer.quarantine import quarantine_path
+
+RESTRICTED = Attributes(mode=0o700)
+LONGEST_DELAY_SECONDS = 30.0
+
+
+class PerformSettings(msgspec.Struct, frozen=True):
+    """How actions are carried out. `refresh`: a source file that moved since the scan is taken as it is now
+    (a run); otherwise it is stale (a reviewed plan)."""
+
+    execution_id: str
+    attempts: int = 3
+    retry_delay_seconds: float = 0.2
+    refresh: bool = False
+
+
+class Performer:
+    """Carries out actions between two open locations. One thread; holds nothing between actions."""
+
+    def __init__(
+        self,
+        source: Location,
+        destination: Location,
+        settings: PerformSettings,
+        throttle: Throttle,
+        clock: Clock,
+        mapped: Callable[[Entry], Entry] | None = None,
+        agent: str | None = None,
+    ) -> None:
+        """`mapped` turns a fresh source entry into the one to be written (owner maps)."""
+        self._source = source
+        self._destination = destination
+        self._settings = settings
+        self._throttle = throttle
+        self._clock = clock
+        self._mapped = mapped
+        self._agent = agent
+        self._copies = (
+            destination
+            if isinstance(destination, CopiesFrom) and destination.copies_from(source)
+            else None
+        )
+        self._handlers: dict[ActionKind, Callable[[Action], Written]] = {
+            ActionKind.CREATE_DIRECTORY: self._create_directory,
+            ActionKind.COPY: self._write,
+            ActionKind.REPLACE: self._write,
+            ActionKind.SET_ATTRIBUTES: self._set_attributes,
+            ActionKind.LINK: self._link,
+            ActionKind.DELETE: self._delete,
+            ActionKind.QUARANTINE: self._quarantine,
+        }
+
+    def perform(self, action: Action) -> Outcome:
+        """The outcome of one action; never raises for what one path can cause."""
+        started_at = self._clock.now().timestamp()
+        began = self._clock.monotonic()
+        attempt = 1
+        current = action
+        while True:
+            try:
+                written = self._handlers[action.kind](current)
+            except EntryError as error:
+                settled = self._after_error(action, error)
+                if settled is None and attempt < self._settings.attempts:
+                    self._clock.sleep(self._delay(error, attempt))
+                    attempt += 1
+                    current = self._refreshed(current, error)
+                    continue
+                status, problem, note = settled or (OutcomeStatus.FAILED, _problem(action, error), None)
+                written = Written()
+            else:
+                status, problem, note = OutcomeStatus.DONE, None, None
+                if written.refused:
+                    status = OutcomeStatus.FAILED
+                    message = "the destination refused " + ", ".join(written.refused)
+                    problem = Problem(
+                        action.path, Phase.TRANSFERRING, EntryCode.ATTRIBUTES_REFUSED, message, side="destination"
+                    )
+            return Outcome(
+                action.id,
+                action.kind,
+                action.path,
+                status,
+                attempt,
+                written.bytes,
+                started_at,
+                self._clock.monotonic() - began,
+                written.digest,
+                problem,
+                self._agent,
+                note,
+            )
+
+    # -- errors --------------------------------------------------------------------------------------------
+
+    def _after_error(
+        self, action: Action, error: EntryError
+    ) -> tuple[OutcomeStatus, Problem | None, str | None] | None:
+        """What an error settles; None = it may be tried again."""
+        code = error.entry_code
+        if code is EntryCode.CANCELLED:
+            return OutcomeStatus.CANCELLED, _problem(action, error), None
+        if code is EntryCode.STALE:
+            if self._is_done_already(action):
+                return OutcomeStatus.DONE, None, "already as planned"
+            return OutcomeStatus.STALE, _problem(action, error), None
+        if code is EntryCode.NOT_FOUND:
+            if action.kind in (ActionKind.DELETE, ActionKind.QUARANTINE):
+                return OutcomeStatus.DONE, None, "already gone"
+            if not self._settings.refresh:
+                return OutcomeStatus.STALE, _problem(action, error, EntryCode.STALE), None
+            return OutcomeStatus.FAILED, _problem(action, error), None
+        if code is EntryCode.CHANGED_DURING_TRANSFER and not self._settings.refresh:
+            now = self._safe_stat(self._source, action.path)
+            if action.source is not None and not is_as_expected(action.source, now):
+                return OutcomeStatus.STALE, _problem(action, error, EntryCode.STALE), None
+        if error.disposition is Disposition.RETRY:
+            return None
+        return OutcomeStatus.FAILED, _problem(action, error), None
+
+    def _is_done_already(self, action: Action) -> bool:
+        if action.source is None or action.kind not in (ActionKind.COPY, ActionKind.REPLACE, ActionKind.LINK):
+            return False
+        if not is_as_expected(action.source, self._safe_stat(self._source, action.path)):
+            return False
+        resolution = self._destination.capabilities.mtime_resolution_ns or 1
+        return is_already_done(action.source, self._safe_stat(self._destination, action.path), resolution)
+
+    def _safe_stat(self, location: Location, path: str) -> Entry | None:
+        try:
+            return location.stat(path)
+        except EntryError:
+            return None
+
+    def _delay(self, error: EntryError, attempt: int) -> float:
+        if error.retry_after_seconds is not None:
+            return min(error.retry_after_seconds, LONGEST_DELAY_SECONDS)
+        return float(min(self._settings.retry_delay_seconds * 2 ** (attempt - 1), LONGEST_DELAY_SECONDS))
+
+    def _refreshed(self, action: Action, error: EntryError) -> Action:
+        """For a run: the same action with the source file as it is now."""
+        if error.entry_code is not EntryCode.CHANGED_DURING_TRANSFER or not self._settings.refresh:
+            return action
+        fresh = self._safe_stat(self._source, action.path)
+        if fresh is None or action.source is None or fresh.kind is not action.source.kind:
+            return action
+        if self._mapped is not None:
+            fresh = self._mapped(fresh)
+        return msgspec.structs.replace(action, source=fresh)
+
+    # -- the kinds of actions ------------------------------------------------------------------------------
+
+    def _require_source(self, action: Action) -> Entry:
+        """The planned source entry, provided the source is still in that state."""
+        assert action.source is not None
+        now = self._source.stat(action.path)
+        if now is None:
+            raise EntryError(EntryCode.NOT_FOUND, action.path, "the source entry is gone")
+        if not is_as_expected(action.source, now):
+            code = EntryCode.STALE
+            if self._settings.refresh and now.kind is action.source.kind:
+                code = EntryCode.CHANGED_DURING_TRANSFER
+            raise EntryError(code, action.path, "the source entry is not as the plan saw it")
+        return action.source
+
+    def _create_directory(self, action: Action) -> Written:
+        entry = self._require_source(action)
+        # Its own mode and times are set when the folder is finished; until then nobody else looks in.
+        bare = msgspec.structs.replace(entry, attributes=RESTRICTED, mtime_ns=None)
+        present = self._destination.stat(action.path)
+        if present is not None and present.kind is Kind.DIRECTORY:
+            return Written()
+        return self._destination.put(bare, None, action.destination, self._throttle)
+
+    def _write(self, action: Action) -> Written:
+        assert action.source is not None
+        if action.source.kind is not Kind.FILE:
+            entry = self._require_source(action)
+            return self._destination.put(entry, None, action.destination, self._throttle)
+        if self._copies is not None:
+            return self._copies.copy(
+                self._source, action.source, action.source, action.destination, self._throttle
+            )
+        return self._destination.put(
+            action.source, self._source.read(action.source), action.destination, self._throttle
+        )
+
+    def _set_attributes(self, action: Action) -> Written:
+        entry = self._require_source(action)
+        if not isinstance(self._destination, SetsAttributes):
+            return self._write(action)
+        return self._destination.set_attributes(entry, action.destination)
+
+    def _link(self, action: Action) -> Written:
+        self._require_source(action)
+        assert action.link_to is not None
+        assert isinstance(self._destination, Linking)
+        self._destination.link(action.path, action.link_to, action.destination)
+        return Written()
+
+    def _delete(self, action: Action) -> Written:
+        self._destination.remove(self._deletable(action))
+        return Written()
+
+    def _quarantine(self, action: Action) -> Written:
+        entry = self._deletable(action)
+        assert isinstance(self._destination, Renames)
+        place = quarantine_path(self._settings.execution_id, entry.path)
+        if entry.kind is Kind.DIRECTORY:
+            self._destination.put(msgspec.structs.replace(entry, path=place), None, None, self._throttle)
+            self._destination.remove(entry)
+        else:
+            self._destination.rename(entry, place)
+        return Written()
+
+    def _deletable(self, action: Action) -> Entry:
+        """The planned extra, provided the source still has nothing at its path."""
+        assert action.destination is not None
+        if Reason.EXTRA in action.reasons and self._source.stat(action.path) is not None:
+            raise EntryError(
+                EntryCode.STALE, action.path, "the source has an entry at this path now; it is not deleted"
+            )
+        return action.destination
+
+
+def _problem(action: Action, error: EntryError, code: EntryCode | None = None) -> Problem:
+    return Problem(
+        action.path,
+        Phase.TRANSFERRING,
+        code or error.entry_code,
+        error.message,
+        error.disposition is Disposition.RETRY,
+    )
