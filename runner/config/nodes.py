@@ -1,0 +1,202 @@
+"""A document as nodes that know where they stand, and the collector of faults found in it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from runner.errors import ConfigurationError, Diagnostic
+
+EXCERPT_LIMIT = 200
+"""A longer source line is shown without its text: nobody finds a caret in a one-line JSON file."""
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+
+Value = str | int | float | bool | None
+
+
+class Source:
+    """One file that was read: its name for people, its folder, its place in reading order, and its lines."""
+
+    __slots__ = ("_lines", "directory", "name", "order", "path", "text")
+
+    def __init__(self, path: str, text: str, order: int) -> None:
+        self.name = path
+        self.path = os.path.realpath(path)
+        self.directory = os.path.dirname(os.path.abspath(path))
+        self.text = text
+        self.order = order
+        self._lines: list[str] | None = None
+
+    def line(self, number: int) -> str | None:
+        """The line (counted from 1) as people may see it: every control character is one blank."""
+        if self._lines is None:
+            self._lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", self.text)
+        if not 0 < number <= len(self._lines):
+            return None
+        line = self._lines[number - 1]
+        return None if len(line) > EXCERPT_LIMIT else _UNPRINTABLE.sub(" ", line)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A stretch of one source line. Line and column count from 1; width in characters."""
+
+    source: Source
+    line: int
+    column: int
+    width: int
+
+
+class Scalar(Place, frozen=True):
+    """One value. `template` holds the source text when the value was rendered; `whole` says that nothing but
+    one expression stood in it; `secret` that it must not be shown."""
+
+    value: Value
+    plain: bool = True
+    template: str | None = None
+    whole: bool = False
+    secret: bool = False
+
+
+class Sequence(Place, frozen=True):
+    children: tuple[Node, ...]
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A key with its place, and its value."""
+
+    key: Scalar
+    node: Node
+
+
+class Mapping(Place, frozen=True):
+    """Members by key, in file order. Never changed after it was made."""
+
+    members: dict[str, Member]
+
+    def get(self, key: str) -> Node | None:
+        member = self.members.get(key)
+        return None if member is None else member.node
+
+    def with_members(self, members: dict[str, Member]) -> Mapping:
+        """The same place with other members."""
+        return Mapping(self.source, self.line, self.column, self.width, members)
+
+
+Node = Scalar | Sequence | Mapping
+
+
+def plain(node: Node) -> Any:
+    """The node as Python's own types. Secret text is in it: for validation and building only."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, Mapping):
+        return {key: plain(member.node) for key, member in node.members.items()}
+    return [plain(child) for child in node.children]
+
+
+def scalar_at(place: Place, value: Value) -> Scalar:
+    """A value of our own that stands where `place` is."""
+    return Scalar(place.source, place.line, place.column, place.width, value)
+
+
+def text_of(node: Node | None) -> str | None:
+    """The text of a scalar that is text, else None."""
+    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+
+def shown(node: Node) -> str:
+    """What a message may quote: a template's source, never what it became; long values are cut."""
+    if isinstance(node, Mapping):
+        return "a map"
+    if isinstance(node, Sequence):
+        return "a list"
+    value = node.template if node.template is not None else node.value
+    if node.secret and node.template is None:
+        return "***"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        return str(value)
+    return quoted(value)
+
+
+def quoted(text: str) -> str:
+    """A text in quotes for a message: escapes visible, at most about 60 characters."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def close_match(word: str, candidates: Iterable[str]) -> str | None:
+    """`did you mean 'x'?` for the nearest candidate, or None."""
+    by_fold = {candidate.casefold(): candidate for candidate in candidates}
+    found = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
+    return f"did you mean {by_fold[found[0]]!r}?" if found else None
+
+
+class Faults:
+    """Collects Diagnostics; knows their file order. At most `limit` are kept, the rest is counted."""
+
+    def __init__(self, limit: int = 100) -> None:
+        self._found: dict[tuple[int, int, int, str], Diagnostic] = {}
+        self._limit = limit
+        self.omitted = 0
+
+    def __len__(self) -> int:
+        return len(self._found) + self.omitted
+
+    def add(
+        self,
+        place: Place,
+        message: str,
+        *,
+        expected: str | None = None,
+        suggestion: str | None = None,
+        pointer: str = "",
+    ) -> None:
+        """Note one fault. The same fault at the same place counts once (an anchor used twice)."""
+        source = place.source
+        rank = (source.order, place.line, place.column, message)
+        if rank in self._found:
+            return
+        if len(self._found) >= self._limit:
+            self.omitted += 1
+            return
+        excerpt = source.line(place.line)
+        width = place.width
+        if excerpt is not None:
+            width = max(1, min(width, len(excerpt) - place.column + 1))
+        self._found[rank] = Diagnostic(
+            file=source.name,
+            line=place.line,
+            column=place.column,
+            message=message,
+            excerpt=excerpt,
+            width=width,
+            expected=expected,
+            suggestion=suggestion,
+            pointer=pointer,
+        )
+
+    def diagnostics(self) -> Iterator[Diagnostic]:
+        """In file order: the main file first, then its includes as they were read."""
+        for rank in sorted(self._found):
+            yield self._found[rank]
+
+    def raise_if_any(self) -> None:
+        """Raises ConfigurationError when anything was noted."""
+        if not self._found:
+            return
+        found = list(self.diagnostics())
+        if self.omitted:
+            last = found[-1]
+            found.append(
+                Diagnostic(last.file, last.line, last.column, f"and {self.omitted} more faults like these")
+            )
+        raise ConfigurationError(found)
