@@ -81,13 +81,16 @@ class Merge:
         scope: Scope,
         tally: Tally,
         content_equal: ContentEqual | None = None,
+        reports_equal: bool = False,
     ) -> None:
+        """`reports_equal`: files that are equal come as differences without reasons too, not only counted."""
         self._source = source
         self._destination = destination
         self._comparison = comparison
         self._scope = scope
         self._tally = tally
         self._content_equal = content_equal
+        self._reports_equal = reports_equal
         self._links = LinkGroups(scope.hard_links)
         self._held: list[Difference] = []
         self._peeked: Entry | Problem | None = None
@@ -270,8 +273,7 @@ class Merge:
             if link_to is not None:
                 if source.kind is destination.kind and self._links.follows(source, destination):
                     # Same file as the leader: whatever differs is the leader's to mend.
-                    self._tally.skip(source)
-                    return None
+                    return self._equal(source, destination)
                 return Difference(source.path, source, destination, (Reason.LINK_GROUP,), link_to=link_to)
             if not self._links.claim(source, destination):
                 self._links.leader_written(source)
@@ -285,8 +287,12 @@ class Merge:
         if reasons and reasons != (Reason.ATTRIBUTES,):
             self._links.leader_written(source)
         if not reasons:
-            if source.kind is Kind.DIRECTORY:
-                return Difference(source.path, source, destination, ())
-            self._tally.skip(source)
-            return None
+            return self._equal(source, destination)
         return Difference(source.path, source, destination, reasons, attributes)
+
+    def _equal(self, source: Entry, destination: Entry) -> Difference | None:
+        if source.kind is not Kind.DIRECTORY:
+            self._tally.skip(source)
+            if not self._reports_equal:
+                return None
+        return Difference(source.path, source, destination, ())

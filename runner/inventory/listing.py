@@ -84,6 +84,9 @@ def _spill(gathered: list[Entry | Problem]) -> IO[bytes]:
 
 def _read_run(run: IO[bytes]) -> Iterator[Entry | Problem]:
     for line in run:
-        yield decode_line(line[1:], Problem if line[:1] == b"P" else Entry)
+        if line[:1] == b"P":
+            yield decode_line(line[1:], Problem)
+        else:
+            yield decode_line(line[1:], Entry)
 
 

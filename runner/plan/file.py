@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 import msgspec
 
@@ -129,7 +129,7 @@ class PlanReader:
     def _open(self) -> IO[bytes]:
         try:
             if self.path.endswith(".gz"):
-                return gzip.open(self.path, "rb")
+                return cast(IO[bytes], gzip.open(self.path, "rb"))
             return open(self.path, "rb", buffering=1 << 20)
         except OSError as error:
             raise PlanFileError(

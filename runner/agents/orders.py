@@ -1,0 +1,50 @@
+"""A work order as JSON: the only place where secret values leave their wrapping, into a private socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runner.agents.jobs import WorkOrder
+from runner.model.task import Secret
+from runner.model.wire import decode_line, to_json_value
+
+
+def encode_order(order: WorkOrder) -> bytes:
+    """The order as one JSON object; each secret as {"$secret": value, "reference": text}."""
+    sides = {}
+    for side in ("source", "destination"):
+        settings = getattr(order, side)
+        sides[side] = msgspec.structs.replace(settings, options=_revealed(settings.options))
+    return msgspec.json.encode(to_json_value(msgspec.structs.replace(order, **sides)))
+
+
+def decode_order(payload: bytes) -> WorkOrder:
+    """The order that `encode_order` wrote, secrets wrapped again."""
+    order = decode_line(payload, WorkOrder)
+    sides = {}
+    for side in ("source", "destination"):
+        settings = getattr(order, side)
+        sides[side] = msgspec.structs.replace(settings, options=_wrapped(settings.options))
+    return msgspec.structs.replace(order, **sides)
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return {"$secret": value.reveal(), "reference": value.reference}
+    if isinstance(value, dict):
+        return {key: _revealed(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_revealed(inner) for inner in value]
+    return value
+
+
+def _wrapped(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"$secret", "reference"}:
+            return Secret(value["$secret"], value["reference"])
+        return {key: _wrapped(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_wrapped(inner) for inner in value]
+    return value

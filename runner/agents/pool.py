@@ -1,0 +1,219 @@
+"""A pool of local worker processes, driven by one thread: no locks, no queues, nothing shared but one page.
+
+Each worker has one socket pair. At most IN_FLIGHT requests wait at a worker, so a slow one does not hoard. A
+worker that dies takes nothing with it but the requests it held: those fail, the others go on.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+from runner.agents.jobs import WorkOrder
+from runner.agents.limits import Bandwidth
+from runner.agents.orders import encode_order
+from runner.agents.shared import SharedPage
+from runner.clock import Clock
+from runner.errors import LocationUnavailableError
+
+IN_FLIGHT = 2
+TICK_SECONDS = 0.1
+
+
+class _Worker:
+    def __init__(self, slot: int, process: subprocess.Popen[bytes], connection: socket.socket) -> None:
+        self.slot = slot
+        self.process = process
+        self.connection = connection
+        self.received = bytearray()
+        self.to_send = bytearray()
+        self.requests: list[int] = []
+        self.ready = False
+
+
+class WorkerPool:
+    """Worker processes for one execution. Start it early: they get ready while the listing runs."""
+
+    def __init__(
+        self,
+        order: WorkOrder,
+        size: int,
+        page: SharedPage,
+        bandwidth: Bandwidth,
+        clock: Clock,
+        on_tick: Callable[[], None],
+    ) -> None:
+        self.slots = size
+        self._page = page
+        self._bandwidth = bandwidth
+        self._clock = clock
+        self._on_tick = on_tick
+        self._selector = selectors.DefaultSelector()
+        self._grants: list[tuple[float, _Worker]] = []
+        payload = encode_order(order)
+        self._workers = [self._start(slot, payload) for slot in range(size)]
+
+    def run(self, job: str, requests: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+        """Answers as they come. A request whose worker died is answered with b'' and nothing else.
+
+        Raises LocationUnavailableError when the workers cannot open the locations.
+        """
+        source = enumerate(requests)
+        exhausted = False
+        head = job.encode("ascii") + b"\n"
+        answers: list[tuple[int, bytes]] = []
+        while True:
+            while not exhausted and (worker := self._idlest()) is not None:
+                following = next(source, None)
+                if following is None:
+                    exhausted = True
+                    break
+                number, request = following
+                worker.requests.append(number)
+                self._queue(worker, b"R", head + request)
+            if exhausted and not any(worker.requests for worker in self._workers):
+                return
+            if not self._workers:
+                raise LocationUnavailableError(
+                    "all worker processes ended unexpectedly",
+                    remedy="Run again; if it repeats, see the system log (out of memory?).",
+                )
+            self._wait(answers)
+            yield from answers
+            answers.clear()
+
+    def close(self) -> None:
+        """End the workers: they leave when their socket ends. Waits for each."""
+        for worker in self._workers:
+            self._selector.unregister(worker.connection)
+            worker.connection.close()
+        for worker in self._workers:
+            try:
+                worker.process.wait(10)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+        self._workers = []
+        self._selector.close()
+
+    # -- the loop ------------------------------------------------------------------------------------------
+
+    def _start(self, slot: int, order: bytes) -> _Worker:
+        ours, theirs = socket.socketpair()
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                "from runner.agents.worker import main; main()",
+                str(theirs.fileno()),
+                str(self._page.handle),
+                str(slot),
+                str(os.getpid()),
+            ],
+            pass_fds=(theirs.fileno(), self._page.handle),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        ours.setblocking(False)
+        worker = _Worker(slot, process, ours)
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+        self._queue(worker, b"O", order)
+        return worker
+
+    def _idlest(self) -> _Worker | None:
+        """The worker with the fewest waiting requests, None when all have enough."""
+        free = [worker for worker in self._workers if len(worker.requests) < IN_FLIGHT]
+        return min(free, key=lambda worker: (len(worker.requests), worker.slot), default=None)
+
+    def _queue(self, worker: _Worker, frame_type: bytes, payload: bytes) -> None:
+        worker.to_send += frame_type + struct.pack("<I", len(payload)) + payload
+        self._flush(worker)
+
+    def _flush(self, worker: _Worker) -> None:
+        while worker.to_send:
+            try:
+                sent = worker.connection.send(worker.to_send)
+            except BlockingIOError:
+                break
+            except (BrokenPipeError, ConnectionResetError):
+                return
+            del worker.to_send[:sent]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.to_send else 0)
+        self._selector.modify(worker.connection, events, worker)
+
+    def _wait(self, answers: list[tuple[int, bytes]]) -> None:
+        self._page.limited = self._bandwidth.limited
+        timeout = TICK_SECONDS
+        now = self._clock.monotonic()
+        if self._grants:
+            timeout = max(0.0, min(timeout, min(at for at, _ in self._grants) - now))
+        for key, events in self._selector.select(timeout):
+            worker: _Worker = key.data
+            if events & selectors.EVENT_WRITE:
+                self._flush(worker)
+            if events & selectors.EVENT_READ:
+                self._read(worker, answers)
+        self._grant()
+        self._on_tick()
+
+    def _grant(self) -> None:
+        if not self._grants:
+            return
+        now = self._clock.monotonic()
+        stopped = self._page.stop_level > 1
+        waiting = []
+        for at, worker in self._grants:
+            if at <= now or stopped:
+                self._queue(worker, b"G", b"")
+            else:
+                waiting.append((at, worker))
+        self._grants = waiting
+
+    def _read(self, worker: _Worker, answers: list[tuple[int, bytes]]) -> None:
+        try:
+            chunk = worker.connection.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            chunk = b""
+        if not chunk:
+            self._lose(worker, answers)
+            return
+        worker.received += chunk
+        while len(worker.received) >= 5:
+            (length,) = struct.unpack_from("<I", worker.received, 1)
+            if len(worker.received) < 5 + length:
+                break
+            frame_type = bytes(worker.received[:1])
+            payload = bytes(worker.received[5 : 5 + length])
+            del worker.received[: 5 + length]
+            self._take(worker, frame_type, payload, answers)
+
+    def _take(
+        self, worker: _Worker, frame_type: bytes, payload: bytes, answers: list[tuple[int, bytes]]
+    ) -> None:
+        if frame_type == b"A":
+            answers.append((worker.requests.pop(0), payload))
+        elif frame_type == b"T":
+            (wanted,) = struct.unpack("<I", payload)
+            self._grants.append((self._clock.monotonic() + self._bandwidth.take(wanted), worker))
+        elif frame_type == b"H":
+            worker.ready = True
+        elif frame_type == b"E":
+            raise LocationUnavailableError(payload.decode("utf-8", "replace"))
+
+    def _lose(self, worker: _Worker, answers: list[tuple[int, bytes]]) -> None:
+        """A worker's socket ended: what it held is answered with nothing."""
+        self._selector.unregister(worker.connection)
+        worker.connection.close()
+        worker.process.wait()
+        self._workers.remove(worker)
+        self._grants = [(at, other) for at, other in self._grants if other is not worker]
+        answers.extend((number, b"") for number in worker.requests)

@@ -1,0 +1,171 @@
+"""Many actions at once, as bytes in and bytes out: the unit that crosses a process (later a host) border.
+
+A request is action lines as the plan file holds them. An answer is a summary line, then one outcome a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from runner.errors import EntryCode, EntryError
+from runner.model.action import Action, ActionKind, Outcome, OutcomeStatus
+from runner.model.entry import Phase, Problem
+from runner.model.execution import Counts
+from runner.model.wire import decode_line, encode_line
+from runner.transfer.perform import Performer
+
+ABORTING = frozenset({EntryCode.NO_SPACE, EntryCode.READ_ONLY, EntryCode.UNAVAILABLE})
+
+
+class BatchSummary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Sums over one batch, housekeeping apart, and in full what did not go well."""
+
+    actions: int = 0
+    done: int = 0
+    bytes: int = 0
+    transferred: Counts = Counts()
+    failed_transfer: Counts = Counts()
+    failed_delete: Counts = Counts()
+    stale: Counts = Counts()
+    cancelled: Counts = Counts()
+    deleted: Counts = Counts()
+    quarantined: Counts = Counts()
+    bytes_deleted: int = 0
+    attention: tuple[Outcome, ...] = ()
+    abort: bool = False
+    last_path: str = ""
+
+
+class SummaryBuilder:
+    """Adds up outcomes."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[int]] = {
+            name: [0, 0]
+            for name in (
+                "transferred",
+                "failed_transfer",
+                "failed_delete",
+                "stale",
+                "cancelled",
+                "deleted",
+                "quarantined",
+            )
+        }
+        self._actions = self._done = self._bytes = self._bytes_deleted = 0
+        self._attention: list[Outcome] = []
+        self._abort = False
+        self._last_path = ""
+
+    def add(self, action: Action, outcome: Outcome) -> None:
+        done = outcome.status is OutcomeStatus.DONE
+        if not done:
+            self._attention.append(outcome)
+            if outcome.problem is not None and outcome.problem.code in ABORTING:
+                self._abort = True
+        self._actions += 1
+        self._last_path = action.path
+        if done:
+            self._done += 1
+            self._bytes += outcome.bytes
+        if action.is_housekeeping:
+            return
+        self._sums[_column(action.kind, outcome.status)][1 if action.is_directory else 0] += 1
+        if done and action.kind in (ActionKind.DELETE, ActionKind.QUARANTINE):
+            self._bytes_deleted += action.size_bytes
+
+    def summary(self) -> BatchSummary:
+        sums = {name: Counts(files, folders) for name, (files, folders) in self._sums.items()}
+        return BatchSummary(
+            actions=self._actions,
+            done=self._done,
+            bytes=self._bytes,
+            bytes_deleted=self._bytes_deleted,
+            attention=tuple(self._attention),
+            abort=self._abort,
+            last_path=self._last_path,
+            **sums,
+        )
+
+
+def _column(kind: ActionKind, status: OutcomeStatus) -> str:
+    if kind is ActionKind.DELETE or kind is ActionKind.QUARANTINE:
+        if status is OutcomeStatus.DONE:
+            return "deleted" if kind is ActionKind.DELETE else "quarantined"
+        return "failed_delete"
+    if status is OutcomeStatus.DONE:
+        return "transferred"
+    if status is OutcomeStatus.STALE:
+        return "stale"
+    return "cancelled" if status is OutcomeStatus.CANCELLED else "failed_transfer"
+
+
+def perform_batch(performer: Performer, stopping: Callable[[], bool], request: bytes) -> bytes:
+    """Carry out a request; once `stopping` says so (or the destination is full) the rest is cancelled."""
+    builder = SummaryBuilder()
+    lines: list[bytes] = []
+    aborted = False
+    for line in request.splitlines():
+        action = decode_line(line, Action)
+        if aborted or stopping():
+            outcome = cancelled_outcome(action)
+        else:
+            try:
+                outcome = performer.perform(action)
+            except Exception as error:  # a defect must cost one path, not the execution
+                outcome = _defect(action, error)
+            if outcome.problem is not None and outcome.problem.code in ABORTING:
+                aborted = True
+        builder.add(action, outcome)
+        lines.append(encode_line(outcome))
+    return b"\n".join([encode_line(builder.summary()), *lines]) + b"\n"
+
+
+def split_answer(answer: bytes) -> tuple[BatchSummary, bytes]:
+    """The summary, and the outcome lines as they are."""
+    first, _, rest = answer.partition(b"\n")
+    return decode_line(first, BatchSummary), rest
+
+
+def cancelled_outcome(action: Action, message: str = "cancelled before it began") -> Outcome:
+    """The outcome of an action that was not begun."""
+    problem = Problem(action.path, Phase.TRANSFERRING, EntryCode.CANCELLED, message)
+    return Outcome(action.id, action.kind, action.path, OutcomeStatus.CANCELLED, 0, problem=problem)
+
+
+def cancel_lines(lines: Iterable[bytes], message: str) -> bytes:
+    """The answer to a request that is never sent."""
+    return _answer_without_work(lines, lambda action: cancelled_outcome(action, message))
+
+
+def lost_lines(lines: Iterable[bytes]) -> bytes:
+    """The answer to a request whose worker died: what it did of it is not known, a new run finds out."""
+
+    def lost(action: Action) -> Outcome:
+        message = "the worker process ended unexpectedly (out of memory?); run again to see what was done"
+        problem = Problem(action.path, Phase.TRANSFERRING, EntryCode.INTERNAL, message)
+        return Outcome(action.id, action.kind, action.path, OutcomeStatus.FAILED, problem=problem)
+
+    return _answer_without_work(lines, lost)
+
+
+def _answer_without_work(lines: Iterable[bytes], outcome_of: Callable[[Action], Outcome]) -> bytes:
+    builder = SummaryBuilder()
+    answers: list[bytes] = []
+    for line in lines:
+        action = decode_line(line, Action)
+        outcome = outcome_of(action)
+        builder.add(action, outcome)
+        answers.append(encode_line(outcome))
+    return b"\n".join([encode_line(builder.summary()), *answers]) + b"\n"
+
+
+def _defect(action: Action, error: Exception) -> Outcome:
+    if isinstance(error, EntryError):
+        code, message = error.entry_code, error.message
+    else:
+        code, message = EntryCode.INTERNAL, f"{type(error).__name__}: {error}"
+    problem = Problem(action.path, Phase.TRANSFERRING, code, message)
+    return Outcome(action.id, action.kind, action.path, OutcomeStatus.FAILED, problem=problem)

@@ -1,0 +1,161 @@
+"""Carries out a whole plan: stage after stage, in batches, with a journal of every outcome.
+
+A stage begins when the one before has ended. Within a stage, batches are slices of the plan in its own order,
+so a worker mostly stays in one folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Protocol
+
+import msgspec
+
+from runner.model.action import Outcome, Stage
+from runner.model.execution import Counts
+from runner.plan.file import PlanReader
+from runner.transfer.batch import BatchSummary, cancel_lines, lost_lines, split_answer
+
+BATCH_ACTIONS = 128
+BATCH_BYTES = 32 << 20
+ATTENTION_AT_MOST = 10_000
+
+
+class Workers(Protocol):
+    """Where batches run. Answers come as they are ready, each with its request's number."""
+
+    def run(self, job: str, requests: Iterable[bytes]) -> Iterator[tuple[int, bytes]]: ...
+
+
+class _Slim(msgspec.Struct, frozen=True):
+    """What dispatching needs to know of an action line."""
+
+    id: int
+    stage: Stage
+    size_bytes: int = 0
+
+
+class JournalledBatch(msgspec.Struct, frozen=True):
+    """Where the outcomes of one batch stand in the journal."""
+
+    first_id: int
+    actions: int
+    offset: int
+    length: int
+
+
+class Transferred(msgspec.Struct, frozen=True):
+    """The end of a transfer: sums, what did not go well (at most ATTENTION_AT_MOST), and the journal's index."""
+
+    sums: BatchSummary
+    attention: tuple[Outcome, ...]
+    attention_total: int
+    batches: tuple[JournalledBatch, ...]
+    aborted: bool
+
+
+class _Sums:
+    def __init__(self) -> None:
+        self.summary = BatchSummary()
+        self.attention: list[Outcome] = []
+        self.attention_total = 0
+
+    def add(self, summary: BatchSummary) -> None:
+        before = self.summary
+        changed = {}
+        for name in BatchSummary.__struct_fields__:
+            value = getattr(summary, name)
+            if isinstance(value, bool):
+                changed[name] = value or getattr(before, name)
+            elif isinstance(value, (int, Counts)):
+                changed[name] = getattr(before, name) + value
+        self.summary = msgspec.structs.replace(before, last_path=summary.last_path, **changed)
+        self.attention_total += len(summary.attention)
+        room = ATTENTION_AT_MOST - len(self.attention)
+        self.attention.extend(summary.attention[:room])
+
+
+def carry_out(
+    reader: PlanReader,
+    workers: Workers,
+    journal: BinaryIO,
+    stopping: Callable[[], bool],
+    on_batch: Callable[[BatchSummary], None],
+) -> Transferred:
+    """Carry out every action of a plan; each gets exactly one outcome line in `journal`.
+
+    When `stopping` or a batch says that going on is pointless (no space, read-only), what was not begun is
+    recorded as cancelled. Memory: the batches in flight, and 4 numbers a batch.
+    """
+    sums = _Sums()
+    batches: list[JournalledBatch] = []
+    offset = 0
+    for stage_requests in _stages(reader):
+        sent: dict[int, tuple[int, list[bytes]]] = {}
+
+        def requests(
+            gathered: Iterator[tuple[int, list[bytes]]] = stage_requests,
+            sent: dict[int, tuple[int, list[bytes]]] = sent,
+        ) -> Iterator[bytes]:
+            for number, (first_id, lines) in enumerate(gathered):
+                if stopping() or sums.summary.abort:
+                    leftover.append((first_id, lines))
+                    return
+                sent[number] = (first_id, lines)
+                yield b"".join(lines)
+
+        leftover: list[tuple[int, list[bytes]]] = []
+
+        def settle(first_id: int, count: int, answer: bytes) -> None:
+            nonlocal offset
+            summary, lines = split_answer(answer)
+            journal.write(lines)
+            batches.append(JournalledBatch(first_id, count, offset, len(lines)))
+            offset += len(lines)
+            sums.add(summary)
+            on_batch(summary)
+
+        for number, answer in workers.run("transfer", requests()):
+            first_id, lines = sent.pop(number)
+            settle(first_id, len(lines), answer or lost_lines(lines))
+        message = "not begun: the destination takes no more" if sums.summary.abort else "cancelled"
+        for first_id, lines in leftover:
+            settle(first_id, len(lines), cancel_lines(lines, message))
+        for first_id, lines in stage_requests:
+            settle(first_id, len(lines), cancel_lines(lines, message))
+    journal.flush()
+    batches.sort(key=lambda batch: batch.first_id)
+    return Transferred(
+        sums.summary, tuple(sums.attention), sums.attention_total, tuple(batches), sums.summary.abort
+    )
+
+
+def _stages(reader: PlanReader) -> Iterator[Iterator[tuple[int, list[bytes]]]]:
+    """One iterator of batches a stage; each must be exhausted before the next is asked for."""
+    decoder = msgspec.json.Decoder(_Slim)
+    lines = reader.lines()
+    pending: list[tuple[bytes, _Slim]] = []
+    first = next(lines, None)
+    if first is not None:
+        pending.append((first, decoder.decode(first)))
+
+    def batches_of(stage: Stage) -> Iterator[tuple[int, list[bytes]]]:
+        gathered: list[bytes] = []
+        first_id = size = 0
+        while pending and pending[0][1].stage is stage:
+            line, slim = pending.pop()
+            if gathered and (len(gathered) >= BATCH_ACTIONS or size + slim.size_bytes > BATCH_BYTES):
+                yield first_id, gathered
+                gathered, size = [], 0
+            if not gathered:
+                first_id = slim.id
+            gathered.append(line)
+            size += slim.size_bytes
+            following = next(lines, None)
+            if following is not None:
+                pending.append((following, decoder.decode(following)))
+        if gathered:
+            yield first_id, gathered
+
+    while pending:
+        yield batches_of(pending[0][1].stage)

@@ -1,0 +1,150 @@
+"""Re-reading in a worker: bytes in, bytes out, like transfer batches.
+
+verify_actions   a request is, per action, its plan line and then its outcome line: what was transferred is checked
+                 against the digest taken while the source was read
+verify_pairs     a request is one Pair a line: both sides are read now
+An answer is a VerifySummary line; it holds every finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from runner.errors import EntryCode, EntryError
+from runner.locations.protocol import Digests, Location, Throttle
+from runner.model.action import Action, ActionKind, Finding, Outcome, OutcomeStatus, Verdict
+from runner.model.entry import Entry, Kind
+from runner.model.execution import Counts
+from runner.model.task import DigestAlgorithm
+from runner.model.wire import decode_line, encode_line
+from runner.verify.content import content_digest
+from runner.verify.judge import added, judge_digest, judge_facts
+
+
+class Pair(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One path to be read on both sides. `facts` is what the metadata showed already."""
+
+    expected: Entry
+    actual: Entry
+    facts: Finding | None = None
+
+
+class VerifySummary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one batch saw."""
+
+    verified: Counts = Counts()
+    failed: Counts = Counts()
+    bytes: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+_UNREADABLE = {
+    EntryCode.LOCKED: Verdict.LOCKED,
+    EntryCode.CHANGED_DURING_TRANSFER: Verdict.CHANGED_DURING_TRANSFER,
+    EntryCode.STALE: Verdict.CHANGED_DURING_TRANSFER,
+    EntryCode.CHECKSUM_FAILURE: Verdict.CHECKSUM_FAILURE,
+}
+
+
+class Verifier:
+    """Checks entries between two open locations. One thread; holds nothing between batches."""
+
+    def __init__(
+        self,
+        source: Location,
+        destination: Location,
+        algorithm: DigestAlgorithm,
+        throttle: Throttle,
+        stopping: Callable[[], bool],
+        agent: str,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._algorithm = algorithm
+        self._throttle = throttle
+        self._stopping = stopping
+        self._agent = agent
+        self._tolerance = max(
+            location.capabilities.mtime_resolution_ns or 0 for location in (source, destination)
+        )
+        self._tolerance = 0 if self._tolerance <= 1 else self._tolerance
+
+    def verify_actions(self, request: bytes) -> bytes:
+        lines = iter(request.splitlines())
+        return self._answer(
+            (action.path, self._check_action(action, decode_line(next(lines), Outcome)), action.size_bytes)
+            for action in (decode_line(line, Action) for line in lines)
+        )
+
+    def verify_pairs(self, request: bytes) -> bytes:
+        pairs = (decode_line(line, Pair) for line in request.splitlines())
+        return self._answer(
+            (pair.expected.path, self._check_pair(pair), pair.expected.size_bytes or 0) for pair in pairs
+        )
+
+    def _answer(self, checks: Iterable[tuple[str, Finding | None, int]]) -> bytes:
+        verified, failed = [0, 0], [0, 0]
+        findings: list[Finding] = []
+        size = 0
+        for path, finding, size_bytes in self._until_stopped(checks):
+            is_folder = path == "" or path.endswith("/")
+            size += size_bytes
+            if finding is None:
+                verified[is_folder] += 1
+            else:
+                failed[is_folder] += 1
+                findings.append(finding)
+        summary = VerifySummary(Counts(*verified), Counts(*failed), size, tuple(findings))
+        return encode_line(summary)
+
+    def _until_stopped(
+        self, checks: Iterable[tuple[str, Finding | None, int]]
+    ) -> Iterator[tuple[str, Finding | None, int]]:
+        try:
+            for row in checks:
+                yield row
+                if self._stopping():
+                    return
+        except EntryError as error:
+            if error.entry_code is not EntryCode.CANCELLED:
+                raise
+
+    def _check_action(self, action: Action, outcome: Outcome) -> Finding | None:
+        if outcome.status is not OutcomeStatus.DONE:
+            return None
+        try:
+            actual = self._destination.stat(action.path)
+            if action.kind in (ActionKind.DELETE, ActionKind.QUARANTINE):
+                return None if actual is None else added(actual, self._agent)
+            assert action.source is not None
+            facts = judge_facts(action.source, actual, self._tolerance, self._agent)
+            if outcome.digest is None or actual is None or actual.kind is not Kind.FILE:
+                return facts
+            digest = self._digest(self._destination, actual, outcome.digest.partition(":")[0])
+            return judge_digest(action.source, outcome.digest, digest, facts, self._agent)
+        except EntryError as error:
+            return self._unreadable(action.path, error)
+
+    def _check_pair(self, pair: Pair) -> Finding | None:
+        if pair.expected.kind is not Kind.FILE or pair.actual.kind is not Kind.FILE:
+            return pair.facts
+        try:
+            expected = self._digest(self._source, pair.expected, self._algorithm.value)
+            actual = self._digest(self._destination, pair.actual, self._algorithm.value)
+        except EntryError as error:
+            return self._unreadable(pair.expected.path, error)
+        return judge_digest(pair.expected, expected, actual, pair.facts, self._agent)
+
+    def _digest(self, location: Location, entry: Entry, algorithm: str) -> str:
+        wanted = DigestAlgorithm(algorithm)
+        if isinstance(location, Digests):
+            return location.digest(entry, wanted, self._throttle)
+        return content_digest(location, entry, wanted, self._throttle)
+
+    def _unreadable(self, path: str, error: EntryError) -> Finding:
+        if error.entry_code is EntryCode.CANCELLED:
+            raise error
+        verdict = _UNREADABLE.get(error.entry_code, Verdict.UNREADABLE)
+        return Finding(path, verdict, checked_by=self._agent, message=error.message)

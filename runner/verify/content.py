@@ -1,0 +1,35 @@
+"""Content read through a driver's `read`, as a digest: for drivers without the Digests role."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+import xxhash
+
+from runner.locations.protocol import Buffer, Location, Throttle
+from runner.model.entry import Entry
+from runner.model.task import DigestAlgorithm
+
+
+class Hasher(Protocol):
+    def update(self, chunk: Buffer, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+def new_hasher(algorithm: DigestAlgorithm) -> Hasher:
+    """A fresh hasher of that algorithm."""
+    if algorithm is DigestAlgorithm.SHA256:
+        return hashlib.sha256()
+    hasher: Hasher = xxhash.xxh3_128()
+    return hasher
+
+
+def content_digest(location: Location, entry: Entry, algorithm: DigestAlgorithm, throttle: Throttle) -> str:
+    """algorithm:hex of a file's content now. Raises EntryError as `Location.read` does. Memory: one chunk."""
+    hasher = new_hasher(algorithm)
+    for chunk in location.read(entry):
+        throttle.take(len(chunk))
+        hasher.update(chunk)
+    return f"{algorithm.value}:{hasher.hexdigest()}"

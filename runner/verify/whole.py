@@ -1,0 +1,152 @@
+"""Both trees, everything: what point_in_time_consistent and `sync-runner verify` check.
+
+The listings are merged as for a plan; content is read on both sides by workers. A folder whose only difference is
+its time is not reported when something directly inside it is: the time follows from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from runner.model.action import Finding
+from runner.model.difference import Difference, Reason
+from runner.model.entry import Entry, Kind, parent_path
+from runner.model.execution import Counts
+from runner.model.wire import decode_line, encode_line
+from runner.transfer.coordinate import Workers
+from runner.verify.batch import Pair, VerifySummary
+from runner.verify.judge import added, judge_facts, not_linked
+
+PAIRS_PER_BATCH = 256
+BYTES_PER_BATCH = 64 << 20
+CHECKED_BY = "listing"
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """The end of a verification. `findings` in order of path. `kept` extras the task's options allow."""
+
+    verified: Counts
+    failed: Counts
+    bytes: int
+    findings: tuple[Finding, ...]
+    kept: int = 0
+
+
+class WholeTree:
+    """Compares two listings completely. `allows_extras`: extras at the destination are not findings."""
+
+    def __init__(
+        self,
+        differences: Iterator[Difference],
+        mtime_tolerance_ns: int,
+        allows_extras: bool,
+        may_be_extra: Callable[[Entry], bool] | None,
+    ) -> None:
+        """`differences` come from a merge that reports equal entries too. `may_be_extra` tells whether an extra is
+        in the task's scope; None = all are."""
+        self._differences = differences
+        self._tolerance = mtime_tolerance_ns
+        self._allows_extras = allows_extras
+        self._may_be_extra = may_be_extra
+        self._findings: list[Finding] = []
+        self._folder_times: list[Finding] = []
+        self._verified_folders = self._verified_files = 0
+        self._kept = 0
+
+    def run(self, workers: Workers, on_batch: Callable[[VerifySummary], None]) -> Verified:
+        """Read everything; memory: the findings, and the pairs in flight."""
+        verified = failed = Counts()
+        size = 0
+        for _, answer in workers.run("verify_pairs", self._requests()):
+            if not answer:
+                continue
+            summary = decode_line(answer, VerifySummary)
+            verified, failed, size = verified + summary.verified, failed + summary.failed, size + summary.bytes
+            self._findings.extend(summary.findings)
+            on_batch(summary)
+        own = self._settle_folder_times()
+        findings = sorted(self._findings, key=lambda finding: finding.path.encode("utf-8", "surrogateescape"))
+        return Verified(
+            verified + Counts(self._verified_files, self._verified_folders),
+            failed + own,
+            size,
+            tuple(findings),
+            self._kept,
+        )
+
+    def _settle_folder_times(self) -> Counts:
+        touched = {parent_path(finding.path) for finding in self._findings}
+        for finding in self._folder_times:
+            if finding.path in touched:
+                self._verified_folders += 1
+            else:
+                self._findings.append(finding)
+        own = [finding for finding in self._findings if finding.checked_by == CHECKED_BY]
+        folders = sum(1 for finding in own if finding.path == "" or finding.path.endswith("/"))
+        return Counts(len(own) - folders, folders)
+
+    def _requests(self) -> Iterator[bytes]:
+        gathered: list[bytes] = []
+        size = 0
+        for pair in self._content_pairs():
+            gathered.append(encode_line(pair))
+            size += pair.expected.size_bytes or 0
+            if len(gathered) >= PAIRS_PER_BATCH or size >= BYTES_PER_BATCH:
+                yield b"\n".join(gathered)
+                gathered, size = [], 0
+        if gathered:
+            yield b"\n".join(gathered)
+
+    def _content_pairs(self) -> Iterator[Pair]:
+        for difference in self._differences:
+            expected, actual = difference.source, difference.destination
+            if expected is None:
+                assert actual is not None
+                self._extra(actual)
+                continue
+            facts = judge_facts(expected, actual, self._tolerance, CHECKED_BY)
+            if facts is None and Reason.LINK_GROUP in difference.reasons:
+                facts = not_linked(expected, difference.link_to, CHECKED_BY)
+            if (
+                actual is not None
+                and expected.kind is Kind.FILE
+                and actual.kind is Kind.FILE
+                and expected.size_bytes == actual.size_bytes
+            ):
+                yield Pair(expected, actual, facts)
+            elif facts is None:
+                if expected.kind is Kind.DIRECTORY:
+                    self._verified_folders += 1
+                else:
+                    self._verified_files += 1
+            elif expected.kind is Kind.DIRECTORY and facts.fields == ("mtime",):
+                self._folder_times.append(facts)
+            else:
+                self._findings.append(facts)
+
+    def _extra(self, actual: Entry) -> None:
+        inside = self._may_be_extra is None or self._may_be_extra(actual)
+        if self._allows_extras or not inside:
+            self._kept += 1
+        else:
+            self._findings.append(added(actual, CHECKED_BY))
+
+
+def verify_transferred(
+    workers: Workers, requests: Iterable[bytes], on_batch: Callable[[VerifySummary], None]
+) -> Verified:
+    """Check what was transferred: requests as `Verifier.verify_actions` takes them."""
+    verified = failed = Counts()
+    size = 0
+    findings: list[Finding] = []
+    for _, answer in workers.run("verify_actions", requests):
+        if not answer:
+            continue
+        summary = decode_line(answer, VerifySummary)
+        verified, failed, size = verified + summary.verified, failed + summary.failed, size + summary.bytes
+        findings.extend(summary.findings)
+        on_batch(summary)
+    return Verified(verified, failed, size, tuple(findings))
+
