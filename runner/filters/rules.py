@@ -1,0 +1,131 @@
+"""Ordered gitignore-like rules: the last one that matches decides.
+
+The rules that are tied to the root run as one automaton over the names of a path, a step a folder, so that a
+folder knows at once which rules can still match its entries. Rules for a name alone are one index for all
+folders. That nothing below an excluded folder comes back is for the caller to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from runner.filters.gitignore import ANY_NUMBER, Rule, parse_rule
+from runner.filters.glob import STAR, Glob
+from runner.filters.index import NO_MATCH, PatternIndex
+
+_STATES_LIMIT = 4096
+"""Folder states kept; each is small, and forgetting one costs only the time to work it out again."""
+
+_Place = tuple[int, int]
+"""(number of a rule, how many of its components the path so far has matched)"""
+
+
+class FolderRules:
+    """Which anchored rules can match the entries of one folder, and where they go on below it.
+
+    `files` and `folders` answer with the number of the last rule that matches a name (None: none ever does).
+    `staying` places go on below any folder; `named` and `globbed` only below folders of such names.
+    """
+
+    __slots__ = ("below_others", "files", "folders", "globbed", "named", "places", "staying")
+
+    def __init__(self, places: tuple[_Place, ...], rules: Sequence[Rule]) -> None:
+        self.places = places
+        finals: list[tuple[int, Glob]] = []
+        self.staying: list[_Place] = []
+        self.named: dict[str, list[_Place]] = {}
+        self.globbed: list[tuple[Glob, _Place]] = []
+        self.below_others: FolderRules | None = None
+        for number, position in places:
+            components = rules[number].components
+            component = components[position]
+            is_last = position == len(components) - 1
+            if component is ANY_NUMBER:
+                self.staying.append((number, position))
+                if is_last:
+                    finals.append((number, Glob([STAR])))
+            elif isinstance(component, Glob):
+                if is_last:
+                    finals.append((number, component))
+                elif component.exact is not None:
+                    self.named.setdefault(component.exact, []).append((number, position + 1))
+                else:
+                    self.globbed.append((component, (number, position + 1)))
+        files = PatternIndex([pair for pair in finals if not rules[pair[0]].folders_only])
+        folders = PatternIndex(finals)
+        self.files = None if files.is_empty else files.last
+        self.folders = None if folders.is_empty else folders.last
+
+
+class RuleSet:
+    """All rules of a task. Safe to share between threads: its cache only saves work."""
+
+    __slots__ = ("_file_names", "_folder_names", "_known", "root", "rules")
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        """Raises: RuleFault for a line that could never match (`faults.pattern_faults` finds them all)."""
+        parsed = (parse_rule(line) for line in lines)
+        self.rules: tuple[Rule, ...] = tuple(rule for rule in parsed if rule is not None)
+        named = [
+            (number, component, rule.folders_only)
+            for number, rule in enumerate(self.rules)
+            if rule.anywhere
+            for component in rule.components
+            if isinstance(component, Glob)
+        ]
+        folder_names = PatternIndex([(number, glob) for number, glob, _ in named])
+        file_names = PatternIndex([(number, glob) for number, glob, only in named if not only])
+        self._folder_names = None if folder_names.is_empty else folder_names.last
+        self._file_names = None if file_names.is_empty else file_names.last
+        self._known: dict[tuple[_Place, ...], FolderRules] = {}
+        self.root = self._state(
+            place
+            for number, rule in enumerate(self.rules)
+            if not rule.anywhere
+            for place in self._closed((number, 0))
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.rules)
+
+    def enter(self, folder: FolderRules, name: str) -> FolderRules:
+        """The rules for the entries of the folder `name` in a folder."""
+        moved = [place for glob, place in folder.globbed if glob.matches(name)]
+        moved.extend(folder.named.get(name, ()))
+        if moved:
+            return self._state(closed for place in folder.staying + moved for closed in self._closed(place))
+        if folder.below_others is None:
+            folder.below_others = self._state(
+                closed for place in folder.staying for closed in self._closed(place)
+            )
+        return folder.below_others
+
+    def last(self, folder: FolderRules, name: str, is_folder: bool) -> int:
+        """The number of the last rule that matches the entry `name` of a folder, or NO_MATCH."""
+        if is_folder:
+            by_name, by_path = self._folder_names, folder.folders
+        else:
+            by_name, by_path = self._file_names, folder.files
+        best = NO_MATCH if by_name is None else by_name(name)
+        if by_path is not None:
+            best = max(best, by_path(name))
+        return best
+
+    def _closed(self, place: _Place) -> list[_Place]:
+        """A place, and those it reaches when `**` stands for no folder at all."""
+        number, position = place
+        components = self.rules[number].components
+        reached = [place]
+        while components[position] is ANY_NUMBER and position + 1 < len(components):
+            position += 1
+            reached.append((number, position))
+        return reached
+
+    def _state(self, places: Iterable[_Place]) -> FolderRules:
+        key = tuple(sorted(set(places)))
+        state = self._known.get(key)
+        if state is None:
+            if len(self._known) >= _STATES_LIMIT:
+                self._known.clear()
+            state = self._known[key] = FolderRules(key, self.rules)
+        return state
