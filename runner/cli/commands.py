@@ -1,0 +1,389 @@
+"""Every command, declared once: the parser, the help, the completion and docs/cli.md all follow from here."""
+
+from __future__ import annotations
+
+from runner.cli.declaration import Command, Count, Option, Positional
+from runner.errors import ExitCode
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+REPORT_FORMATS = ("html", "json", "csv", "junit", "md")
+
+GLOBAL_OPTIONS = (
+    Option(
+        ("-c", "--config"),
+        "The configuration file; ./sync.yaml when not given.",
+        value="FILE",
+        environment="SYNC_RUNNER_CONFIG",
+    ),
+    Option(
+        ("--json",),
+        "Print only JSON on standard output: one object, or for run one object a line.",
+        environment="SYNC_RUNNER_JSON",
+    ),
+    Option(
+        ("-q", "--quiet"),
+        "Print errors and what was asked for, but no progress and no summary.",
+        environment="SYNC_RUNNER_QUIET",
+    ),
+    Option(("-v", "--verbose"), "Log more on standard error: -v for info, -vv for debug.", repeat=True),
+    Option(
+        ("--log-level",),
+        "Log from this level on: debug, info, warning (the default) or error.",
+        value="LEVEL",
+        choices=LOG_LEVELS,
+        environment="SYNC_RUNNER_LOG_LEVEL",
+    ),
+    Option(
+        ("--log-format",),
+        "How log lines look: human (the default) or json, one object a line.",
+        value="FORMAT",
+        choices=("human", "json"),
+        environment="SYNC_RUNNER_LOG_FORMAT",
+    ),
+    Option(("--no-progress",), "Show no progress.", environment="SYNC_RUNNER_NO_PROGRESS"),
+    Option(("-h", "--help"), "Show help for the command and stop."),
+    Option(("-V", "--version"), "Print the version and stop."),
+)
+
+_TASK = Positional("TASK", "The task's name in the configuration.", words="task")
+_ACCEPT = Option(
+    ("--accept",),
+    "Go on although this guard refuses; repeat for several. The refusal names the guard.",
+    value="GUARD",
+    repeat=True,
+)
+_BANDWIDTH = Option(
+    ("--bandwidth",),
+    "Use this limit instead of the task's own: 20MiB/s, 80Mbit/s or unlimited.",
+    value="RATE",
+)
+_EXECUTING = (
+    ExitCode.DONE,
+    ExitCode.USAGE,
+    ExitCode.ACTIONS_FAILED,
+    ExitCode.VERIFICATION_FAILED,
+    ExitCode.GUARD_REFUSED,
+    ExitCode.LOCATION_UNAVAILABLE,
+    ExitCode.LOCK_HELD,
+    ExitCode.INTERRUPTED,
+)
+
+START, SYNCHRONISE, UNDERSTAND, LOOK_BACK, ABOUT = (
+    "Start",
+    "Synchronise",
+    "Understand",
+    "Look back",
+    "About",
+)
+
+COMMANDS = (
+    Command(
+        name="init",
+        group=START,
+        summary="Write a commented sample configuration.",
+        description=(
+            "Writes a sample configuration, with every option explained, to FILE. "
+            "A file that is already there is never overwritten."
+        ),
+        handler="runner.cli.command_configuration:init",
+        positionals=(
+            Positional("FILE", "Where to write; ./sync.yaml when not given.", Count.OPTIONAL, words="file"),
+        ),
+        examples=(("sync-runner init", "writes ./sync.yaml"),),
+    ),
+    Command(
+        name="validate",
+        group=START,
+        summary="Check the configuration; no location is opened.",
+        description=(
+            "Reads the configuration with all it includes and reports every fault at once, each with its "
+            "file, line and column, what was expected and what was probably meant."
+        ),
+        handler="runner.cli.command_configuration:validate",
+        examples=(
+            ("sync-runner validate", "checks ./sync.yaml"),
+            ("sync-runner validate -c /etc/sync.yaml --json", "faults as JSON, for editors and CI"),
+        ),
+    ),
+    Command(
+        name="schema",
+        group=START,
+        summary="Print the configuration's JSON Schema.",
+        description=(
+            "Prints the JSON Schema (2020-12) of the configuration, with the options of every installed "
+            "location type, for editors and other tools."
+        ),
+        handler="runner.cli.command_configuration:schema",
+        examples=(("sync-runner schema > sync.schema.json", "keeps it beside your configuration"),),
+    ),
+    Command(
+        name="locations",
+        group=START,
+        summary="List the declared locations, or the location types.",
+        description=(
+            "`list` shows the locations that the configuration declares, with their addresses and what they "
+            "can hold. `types` shows the location types that are installed."
+        ),
+        handler="runner.cli.command_configuration:locations",
+        positionals=(
+            Positional("WHAT", "list (the default) or types.", Count.OPTIONAL, choices=("list", "types")),
+        ),
+        examples=(
+            ("sync-runner locations", "the locations of ./sync.yaml"),
+            ("sync-runner locations types", "what a location's type may be"),
+        ),
+    ),
+    Command(
+        name="plan",
+        group=SYNCHRONISE,
+        summary="Show what a run would do, and change nothing.",
+        description=(
+            "Lists both sides, compares them, and shows what a run would copy, replace and delete, and why. "
+            "Writes nothing at either location. With -o the plan is kept in a file, and `apply` does "
+            "exactly that plan, action by action."
+        ),
+        handler="runner.cli.command_plan:plan",
+        positionals=(_TASK,),
+        options=(
+            Option(("-o", "--output"), "Keep the plan in this file; .gz compresses it.", value="PLAN"),
+            Option(("--detailed-exitcode",), "End with 3 instead of 0 when there is something to do."),
+            _ACCEPT,
+        ),
+        examples=(
+            ("sync-runner plan photos", "what would happen"),
+            ("sync-runner plan photos -o photos.jsonl", "keep it, to apply exactly this"),
+            ("sync-runner plan photos --json | jq .trailer.totals", "totals, for scripts"),
+        ),
+        exit_codes=(
+            ExitCode.DONE,
+            ExitCode.USAGE,
+            ExitCode.DIFFERENCES,
+            ExitCode.ACTIONS_FAILED,
+            ExitCode.GUARD_REFUSED,
+            ExitCode.LOCATION_UNAVAILABLE,
+            ExitCode.INTERRUPTED,
+        ),
+    ),
+    Command(
+        name="apply",
+        group=SYNCHRONISE,
+        summary="Carry out a plan that was kept with plan -o.",
+        description=(
+            "Does what the plan says and nothing else. Each action first checks that source and destination "
+            "are as the plan saw them; one that is not is stale, left out and reported; the rest goes on. "
+            "A plan made for another configuration is refused."
+        ),
+        handler="runner.cli.command_run:apply",
+        positionals=(Positional("PLAN", "The file that plan -o wrote.", words="file"),),
+        options=(_ACCEPT, _BANDWIDTH),
+        examples=(("sync-runner apply photos.jsonl", "what was reviewed, exactly"),),
+        exit_codes=_EXECUTING,
+    ),
+    Command(
+        name="run",
+        group=SYNCHRONISE,
+        summary="Plan, apply, verify and report, in one go.",
+        description=(
+            "Runs the tasks in the order given; without a name all enabled tasks, in the order of the file. "
+            "A task that fails does not keep the others from running; the exit code is the gravest one. "
+            "Ctrl-C finishes the files in flight and stops; a second Ctrl-C stops at once. Either way no "
+            "destination file is ever half-written, and the next run goes on where this one stopped."
+        ),
+        handler="runner.cli.command_run:run",
+        positionals=(
+            Positional("TASK", "Tasks to run; all enabled ones when not given.", Count.ANY, words="task"),
+        ),
+        options=(_ACCEPT, _BANDWIDTH),
+        examples=(
+            ("sync-runner run", "all enabled tasks"),
+            ("sync-runner run photos --bandwidth 20MiB/s", "one task, gently"),
+            ("sync-runner run --json | jq .execution.summary", "one report object a line"),
+        ),
+        exit_codes=_EXECUTING,
+    ),
+    Command(
+        name="check",
+        group=SYNCHRONISE,
+        summary="Tell whether the destination has drifted, and change nothing.",
+        description=(
+            "Compares both sides as plan does. Ends with 0 when they are in sync, with 3 when a run would "
+            "change something, with 4 when something could not be listed."
+        ),
+        handler="runner.cli.command_plan:check",
+        positionals=(_TASK,),
+        examples=(("sync-runner check photos || echo drifted", "for monitoring"),),
+        exit_codes=(
+            ExitCode.DONE,
+            ExitCode.USAGE,
+            ExitCode.DIFFERENCES,
+            ExitCode.ACTIONS_FAILED,
+            ExitCode.LOCATION_UNAVAILABLE,
+            ExitCode.INTERRUPTED,
+        ),
+    ),
+    Command(
+        name="verify",
+        group=SYNCHRONISE,
+        summary="Read both sides again and compare every byte and all metadata.",
+        description=(
+            "Verification without a transfer: every file is read on both sides, whatever size and time say. "
+            "Each finding has a code (checksum_failure, metadata_failure, file_added, file_removed, ...). "
+            "The result is an execution with a report."
+        ),
+        handler="runner.cli.command_run:verify",
+        positionals=(_TASK,),
+        options=(_BANDWIDTH,),
+        examples=(("sync-runner verify photos", "after a disk gave warnings"),),
+        exit_codes=(
+            ExitCode.DONE,
+            ExitCode.USAGE,
+            ExitCode.ACTIONS_FAILED,
+            ExitCode.VERIFICATION_FAILED,
+            ExitCode.LOCATION_UNAVAILABLE,
+            ExitCode.LOCK_HELD,
+            ExitCode.INTERRUPTED,
+        ),
+    ),
+    Command(
+        name="restore",
+        group=SYNCHRONISE,
+        summary="Bring back what a run moved to quarantine.",
+        description=(
+            "With preserve_deleted_files: quarantine, a run moves what it would delete or replace aside. "
+            "This brings it back: all of an execution, or only the paths named. Nothing that stands at the "
+            "destination is overwritten."
+        ),
+        handler="runner.cli.command_run:restore",
+        positionals=(
+            _TASK,
+            Positional("PATH", "Only these paths, relative to the destination.", Count.ANY, words="path"),
+        ),
+        options=(
+            Option(("--execution",), "From this execution; the latest one when not given.", value="ID"),
+            Option(("--list",), "Only list what could be brought back."),
+        ),
+        examples=(
+            ("sync-runner restore photos --list", "what is in quarantine"),
+            ("sync-runner restore photos 2024/beach.jpg", "one file back"),
+        ),
+        exit_codes=(
+            ExitCode.DONE,
+            ExitCode.USAGE,
+            ExitCode.ACTIONS_FAILED,
+            ExitCode.LOCATION_UNAVAILABLE,
+            ExitCode.LOCK_HELD,
+            ExitCode.INTERRUPTED,
+        ),
+    ),
+    Command(
+        name="explain",
+        group=UNDERSTAND,
+        summary="Say why a path is copied, changed, deleted or left alone.",
+        description=(
+            "Asks the same questions as the planner about one path and shows every answer: which filter rule "
+            "decided, which comparison, and what a run would do."
+        ),
+        handler="runner.cli.command_plan:explain",
+        positionals=(_TASK, Positional("PATH", "Relative to the location's root.", words="path")),
+        examples=(
+            ("sync-runner explain photos 2024/beach.jpg", "why it is (not) copied"),
+            ("sync-runner explain photos -- -odd-name", "a path that starts with a dash"),
+        ),
+        exit_codes=(
+            ExitCode.DONE,
+            ExitCode.USAGE,
+            ExitCode.ACTIONS_FAILED,
+            ExitCode.LOCATION_UNAVAILABLE,
+            ExitCode.INTERRUPTED,
+        ),
+    ),
+    Command(
+        name="status",
+        group=LOOK_BACK,
+        summary="Show how each task stands and what to do next.",
+        description="For each task: its last execution, how that ended, and the next step.",
+        handler="runner.cli.command_history:status",
+        examples=(("sync-runner status", "the state of all tasks"),),
+    ),
+    Command(
+        name="history",
+        group=LOOK_BACK,
+        summary="List past executions.",
+        description="The latest executions first, of one task or of all.",
+        handler="runner.cli.command_history:history",
+        positionals=(Positional("TASK", "Only this task's executions.", Count.OPTIONAL, words="task"),),
+        options=(
+            Option(("--failed",), "Only executions that did not succeed."),
+            Option(
+                ("--since",),
+                "Only executions started since then: 12h, 7d, or a date such as 2026-01-31 (UTC).",
+                value="WHEN",
+            ),
+            Option(("--limit",), "At most this many; 20 when not given.", value="NUMBER", is_number=True),
+        ),
+        examples=(
+            ("sync-runner history photos --since 7d", "the last week"),
+            ("sync-runner history --failed --json", "for monitoring"),
+        ),
+    ),
+    Command(
+        name="report",
+        group=LOOK_BACK,
+        summary="Show an execution's report, or write it in another format.",
+        description=(
+            "Without a format: the outcome, all problems and findings, and the counters. With one: the "
+            "report as html (one self-contained file), json, csv, junit or md, to standard output or to -o FILE. "
+            "An execution is named by its ID, by the first characters of it, or by `latest`."
+        ),
+        handler="runner.cli.command_history:report",
+        positionals=(Positional("ID", "An execution's ID; latest when not given.", Count.OPTIONAL),),
+        options=(
+            Option(
+                ("--format",),
+                "html, json, csv, junit or md; taken from FILE's ending when not given.",
+                value="FORMAT",
+                choices=REPORT_FORMATS,
+            ),
+            Option(("-o", "--output"), "Write to this file; - is standard output.", value="FILE"),
+        ),
+        examples=(
+            ("sync-runner report", "the latest execution"),
+            ("sync-runner report latest -o report.html", "a page to open or forward"),
+            ("sync-runner report 6741a2 --format csv", "a table of every file"),
+        ),
+    ),
+    Command(
+        name="help",
+        group=ABOUT,
+        summary="Explain a command.",
+        description="Help for COMMAND, or the list of all commands.",
+        handler="runner.cli.command_about:show_help",
+        positionals=(Positional("COMMAND", "The command to explain.", Count.OPTIONAL, words="command"),),
+        examples=(("sync-runner help run", "everything about run"),),
+    ),
+    Command(
+        name="completion",
+        group=ABOUT,
+        summary="Print a completion script for a shell.",
+        description="Prints a script that completes commands, options and the tasks of the configuration.",
+        handler="runner.cli.command_about:completion",
+        positionals=(Positional("SHELL", "bash or zsh.", choices=("bash", "zsh")),),
+        examples=(
+            ("source <(sync-runner completion bash)", "in this bash"),
+            ("sync-runner completion zsh > ~/.zfunc/_sync-runner", "for zsh, with ~/.zfunc in fpath"),
+        ),
+    ),
+    Command(
+        name="version",
+        group=ABOUT,
+        summary="Print the version.",
+        description="Prints the version; with --json also those of Python and the operating system.",
+        handler="runner.cli.command_about:version",
+        examples=(("sync-runner version --json", "for bug reports"),),
+    ),
+)
+
+
+def command_named(name: str) -> Command | None:
+    """The command of that name, or None."""
+    return next((command for command in COMMANDS if command.name == name), None)

@@ -1,0 +1,122 @@
+"""What the commands ask of the rest of the runner, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from runner.clock import Clock
+    from runner.history.state import StateDirectory
+    from runner.history.store import History
+    from runner.locations.registry import Registry
+    from runner.model.events import Subscriber
+    from runner.model.execution import Report
+    from runner.model.plan import Explanation, PlanSummary
+    from runner.model.task import Configuration, ReportFormat, Task
+    from runner.pipeline import Cancellation, Context, RestoreResult
+
+
+class Services:
+    """The runner's service calls. Stateless; tests hand the commands another object with the same methods."""
+
+    def registry(self) -> Registry:
+        from runner.locations.registry import Registry
+
+        return Registry()
+
+    def load_configuration(
+        self, path: str, registry: Registry, environment: Mapping[str, str]
+    ) -> Configuration:
+        from runner.config.build import load_configuration
+
+        return load_configuration(path, registry, environment)
+
+    def sample_configuration(self, registry: Registry) -> str:
+        from runner.config.sample import sample_configuration
+
+        return sample_configuration(registry)
+
+    def composed_schema(self, registry: Registry) -> Mapping[str, Any]:
+        from runner.config.schema import composed_schema
+
+        return composed_schema(registry)
+
+    def cancellation(self) -> Cancellation:
+        from runner.pipeline import Cancellation
+
+        return Cancellation()
+
+    def context(
+        self,
+        configuration: Configuration,
+        registry: Registry,
+        clock: Clock,
+        subscriber: Subscriber,
+        accept: frozenset[str],
+        cancellation: Cancellation,
+        standard_input: BinaryIO | None,
+    ) -> Context:
+        from runner.pipeline import Context
+
+        return Context(
+            configuration=configuration,
+            registry=registry,
+            clock=clock,
+            subscriber=subscriber,
+            accept=accept,
+            cancellation=cancellation,
+            standard_input=standard_input,
+        )
+
+    def plan_task(self, task: Task, context: Context, output: str | None = None) -> PlanSummary:
+        from runner.pipeline import plan_task
+
+        return plan_task(task, context, output)
+
+    def run_task(self, task: Task, context: Context) -> Report:
+        from runner.pipeline import run_task
+
+        return run_task(task, context)
+
+    def apply_plan(self, plan_file: str, context: Context) -> Report:
+        from runner.pipeline import apply_plan
+
+        return apply_plan(plan_file, context)
+
+    def verify_task(self, task: Task, context: Context) -> Report:
+        from runner.pipeline import verify_task
+
+        return verify_task(task, context)
+
+    def explain_path(self, task: Task, context: Context, path: str) -> Explanation:
+        from runner.pipeline import explain_path
+
+        return explain_path(task, context, path)
+
+    def restore(
+        self, task: Task, context: Context, execution: str | None, paths: Sequence[str], list_only: bool
+    ) -> RestoreResult:
+        from runner.pipeline import restore
+
+        return restore(task, context, execution, paths, list_only)
+
+    def state(self, configuration: Configuration) -> StateDirectory:
+        from runner.history.state import StateDirectory
+
+        return StateDirectory(configuration.state_directory)
+
+    def history(self, configuration: Configuration, clock: Clock) -> History:
+        from runner.history.store import open_history
+
+        return open_history(configuration.history_url or self.state(configuration).history_file, clock)
+
+    def load_report(self, folder: str) -> Report:
+        from runner.report.stored import load_report
+
+        return load_report(folder)
+
+    def render_report(self, folder: str, report_format: ReportFormat, output: BinaryIO) -> None:
+        from runner.report.render import render
+
+        render(folder, report_format, output)

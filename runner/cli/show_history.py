@@ -1,0 +1,110 @@
+"""Past executions and the state of tasks as tables."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+
+from runner.cli.text import Page, Style, safe, table
+from runner.errors import ExitCode
+from runner.history.records import HistoryRow, HistoryStatus
+from runner.units import format_duration
+
+StatusRow = tuple[str, bool, HistoryRow | None, tuple[HistoryRow, ...], str]
+
+OUTCOME_WORDS: dict[HistoryStatus, str] = {
+    HistoryStatus.RUNNING: "running",
+    HistoryStatus.SUCCESS: "success",
+    HistoryStatus.ERROR: "error",
+    HistoryStatus.CANCELLED: "cancelled",
+}
+OUTCOME_STYLES: dict[HistoryStatus, Style] = {
+    HistoryStatus.RUNNING: Style.COMMAND,
+    HistoryStatus.SUCCESS: Style.GOOD,
+    HistoryStatus.ERROR: Style.BAD,
+    HistoryStatus.CANCELLED: Style.CHANGE,
+}
+
+
+def history_lines(rows: Sequence[HistoryRow], now: datetime, page: Page, *, more: bool) -> list[str]:
+    """One line an execution, newest first; times are local."""
+    if not rows:
+        return ["No execution yet."]
+    cells = [
+        (
+            safe(row.execution_id),
+            safe(row.task),
+            local_time(row.started_at),
+            "" if row.duration_seconds is None else format_duration(row.duration_seconds),
+            OUTCOME_WORDS[row.status],
+            "" if row.exit_code is None else str(row.exit_code),
+            safe(row.summary),
+        )
+        for row in rows
+    ]
+    styles = [[None, None, None, None, OUTCOME_STYLES[row.status], None, Style.DIM] for row in rows]
+    headings = ("execution", "task", "started", "took", "outcome", "code", "summary")
+    lines = table(headings, cells, page, right=frozenset({3, 5}), styles=styles, indent="")
+    if more:
+        lines.append("There are more: --limit NUMBER shows them.")
+    return lines
+
+
+def status_lines(rows: Sequence[StatusRow], now: datetime, page: Page) -> list[str]:
+    """One line a task, with what to do next below where there is something to do."""
+    if not rows:
+        return ["No task is declared."]
+    cells, styles = [], []
+    for name, enabled, last, running, _ in rows:
+        shown = running[0] if running else last
+        outcome = "never run" if shown is None else OUTCOME_WORDS[shown.status]
+        cells.append(
+            (
+                safe(name) + ("" if enabled else " (disabled)"),
+                outcome,
+                "" if shown is None else ago(shown.started_at, now),
+                "" if shown is None else safe(shown.execution_id),
+                "" if shown is None else safe(shown.summary),
+            )
+        )
+        style = Style.DIM if shown is None else OUTCOME_STYLES[shown.status]
+        styles.append([None, style, None, None, Style.DIM])
+    lines = table(
+        ("task", "outcome", "started", "execution", "summary"), cells, page, styles=styles, indent=""
+    )
+    steps = [(name, step) for name, _, _, _, step in rows if step]
+    if steps:
+        lines += ["", "Next:"]
+        lines += [f"  {safe(name)}: {step}" for name, step in steps]
+    return lines
+
+
+def next_step(task: str, last: HistoryRow | None, running: Sequence[HistoryRow], config_flag: str) -> str:
+    """What to do about a task, as a command where there is one; empty when all is well."""
+    name = shlex.quote(safe(task))
+    if running:
+        return f"running on {safe(running[0].host)}, process {running[0].pid}"
+    if last is None:
+        return f"sync-runner plan {name}{config_flag}"
+    if last.status is HistoryStatus.SUCCESS:
+        return ""
+    if last.exit_code in (None, ExitCode.INTERRUPTED, ExitCode.LOCK_HELD, ExitCode.LOCATION_UNAVAILABLE):
+        return f"sync-runner run {name}{config_flag}"
+    return f"sync-runner report {safe(last.execution_id)}{config_flag}"
+
+
+def local_time(instant: datetime) -> str:
+    """An instant as a person's clock shows it: 2026-11-22 19:57."""
+    return f"{instant.astimezone():%Y-%m-%d %H:%M}"
+
+
+def ago(instant: datetime, now: datetime) -> str:
+    """'3 min ago', '5 h ago', '2 d ago'; the local time when it lies further back."""
+    seconds = (now - instant).total_seconds()
+    if seconds < 0 or seconds >= 7 * 86400:
+        return local_time(instant)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now"
