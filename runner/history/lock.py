@@ -1,0 +1,136 @@
+"""One writer per destination: a lock that ends with its process, whatever ends the process.
+
+The lock is the kernel's (flock), not the file: the file stays behind, says who held it last, and is no
+obstacle. It protects against other executions that use the same state folder, on this host and, where the
+file system carries flock, on others; a driver that offers `HoldsLock` adds a lock on the destination itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+from types import TracebackType
+
+import msgspec
+
+from runner.errors import LockHeldError, UsageError
+from runner.model.wire import decode_line, encode_line
+
+_OWNER_BYTES_AT_MOST = 65536
+
+
+class LockOwner(msgspec.Struct, frozen=True):
+    """Who holds a destination. `started_at` is RFC 3339 UTC; `command` is what a person would recognise."""
+
+    execution_id: str
+    task: str
+    host: str
+    pid: int
+    started_at: str
+    command: str
+
+
+class DestinationLock:
+    """A context manager that holds the destination, or raises LockHeldError that names who does.
+
+    `destination_key` is any text that is equal for equal destinations. Not for several threads at once.
+    Worker processes forked while it is held keep it alive until they end: they may still be writing.
+    """
+
+    def __init__(self, locks_folder: str, destination_key: str, owner: LockOwner) -> None:
+        self.path = lock_file(locks_folder, destination_key)
+        self._owner = owner
+        self._descriptor: int | None = None
+        self._pid = 0
+
+    def __enter__(self) -> DestinationLock:
+        """Take the lock.
+
+        Raises:
+            LockHeldError: another execution has it.
+            UsageError: the state folder cannot hold locks.
+        """
+        descriptor = self._opened()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, encode_line(self._owner) + b"\n", 0)
+        except OSError as error:
+            holder = _read_owner(descriptor)
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise _held_by(holder) from error
+            raise UsageError(
+                f"no lock can be taken in {os.path.dirname(self.path)}: {error.strerror}",
+                remedy="Set settings.state in sync.yaml to a folder on a local disk with free space.",
+            ) from error
+        self._descriptor = descriptor
+        self._pid = os.getpid()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        # A forked child shares the lock with its parent and must not give it up for both.
+        if os.getpid() == self._pid:
+            os.ftruncate(descriptor, 0)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError(
+                f"the lock file {self.path} cannot be opened: {error.strerror}",
+                remedy="Make the state folder writable for this user, or change settings.state.",
+            ) from error
+
+
+def lock_file(locks_folder: str, destination_key: str) -> str:
+    """Where a destination's lock lies; the name gives nothing of the key away and fits any key."""
+    digest = hashlib.sha256(destination_key.encode("utf-8", "surrogateescape")).hexdigest()
+    return os.path.join(locks_folder, f"{digest}.lock")
+
+
+def lock_owner(locks_folder: str, destination_key: str) -> LockOwner | None:
+    """Who is written in a destination's lock now; None when it was given back. Takes no lock itself.
+
+    After a kill the last owner stays written until the next one: ask `process_is_gone`.
+    """
+    try:
+        descriptor = os.open(lock_file(locks_folder, destination_key), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return _read_owner(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_owner(descriptor: int) -> LockOwner | None:
+    try:
+        return decode_line(os.pread(descriptor, _OWNER_BYTES_AT_MOST, 0), LockOwner)
+    except (OSError, msgspec.MsgspecError, ValueError):
+        return None
+
+
+def _held_by(owner: LockOwner | None) -> LockHeldError:
+    if owner is None:
+        return LockHeldError(
+            "another execution writes to this destination (it has not written its name yet)",
+            remedy="Wait until it has ended. To see it: sync-runner status",
+        )
+    return LockHeldError(
+        f"execution {owner.execution_id} of task {owner.task!r} writes to this destination: "
+        f"process {owner.pid} on {owner.host}, since {owner.started_at} ({owner.command})",
+        remedy="Wait until it has ended. To see it: sync-runner status",
+    )

@@ -1,0 +1,351 @@
+"""The history of executions in SQL: what was started, how it ended, what failed, and the last success of a
+task.
+
+Nothing here may harm a transfer: every fault of the database is a HistoryUnavailable, which the pipeline
+turns into a warning. The report in the execution's folder is the truth; `backfill` takes over what is missing
+here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from runner.clock import Clock
+from runner.errors import UsageError
+from runner.history.database import Database
+from runner.history.process import process_is_gone, process_key
+from runner.history.records import FailedFinding, HistoryRow, HistoryStatus, LastSuccess
+from runner.history.state import StateDirectory
+from runner.history.tables import EXECUTIONS, FINDINGS
+from runner.model.action import Finding
+from runner.model.entry import path_bytes
+from runner.model.execution import Counters, Report, Trigger
+from runner.report.stored import REPORT_FILE, load_report
+
+_COLUMNS = [column for column in EXECUTIONS.columns if column.name in HistoryRow.__struct_fields__]
+
+
+def open_history(url_or_path: str, clock: Clock, *, busy_timeout_seconds: float = 5.0) -> History:
+    """History in a SQLite file (a path) or another database (a SQLAlchemy URL). Touches nothing yet: the
+    first operation connects, and makes or migrates the tables."""
+    return History(Database(url_or_path, busy_timeout_seconds=busy_timeout_seconds), clock)
+
+
+class History:
+    """Executions, newest first. Every method raises HistoryUnavailable when the database cannot answer.
+
+    More than eight methods: this is the one door to one database. Threads may share it.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should hear about the database so far, such as a corrupt file kept aside."""
+        return tuple(self._database.warnings)
+
+    def record_start(
+        self,
+        execution_id: str,
+        task: str,
+        trigger: Trigger,
+        config_file: str,
+        config_digest: str,
+        filter_digest: str,
+        host: str,
+        pid: int,
+        started_at: datetime,
+    ) -> None:
+        """Write down that an execution runs in process `pid` of this host. Durable on return."""
+        values = {
+            **_UNKNOWN,
+            "execution_id": execution_id,
+            "task": task,
+            "trigger": trigger.value,
+            "status": HistoryStatus.RUNNING.value,
+            "config_file": config_file,
+            "config_digest": config_digest,
+            "filter_digest": filter_digest,
+            "host": host,
+            "pid": pid,
+            "process_key": process_key(pid),
+            "started_at": started_at,
+        }
+        self._database.write(lambda connection: _put(connection, values, ()))
+
+    def record_end(self, report: Report, folder: str) -> None:
+        """Write down how an execution ended, whether or not its start is known. Durable on return."""
+        self._database.write(lambda connection: _put(connection, _ended(report, folder), report.findings))
+
+    def list(
+        self,
+        task: str | None = None,
+        limit: int = 20,
+        failed: bool = False,
+        since: datetime | None = None,
+    ) -> builtins.list[HistoryRow]:
+        """Newest first. `failed`: only those that ended and not with SUCCESS. `since`: started then or
+        later."""
+        query = select(*_COLUMNS).order_by(EXECUTIONS.c.started_at.desc(), EXECUTIONS.c.execution_id.desc())
+        if task is not None:
+            query = query.where(EXECUTIONS.c.task == task)
+        if failed:
+            query = query.where(
+                EXECUTIONS.c.status.in_([HistoryStatus.ERROR.value, HistoryStatus.CANCELLED.value])
+            )
+        if since is not None:
+            query = query.where(EXECUTIONS.c.started_at >= since)
+        if not self._database.exists:
+            return []
+        return self._database.read(lambda connection: _rows(connection, query.limit(limit)))
+
+    def get(self, execution_id: str) -> HistoryRow | None:
+        """One execution, None when history does not know it."""
+        query = select(*_COLUMNS).where(EXECUTIONS.c.execution_id == execution_id)
+        if not self._database.exists:
+            return None
+        rows = self._database.read(lambda connection: _rows(connection, query))
+        return rows[0] if rows else None
+
+    def failed_findings(self, execution_id: str) -> builtins.list[FailedFinding]:
+        """What verification found wrong in an execution, in the order of its report."""
+        query = select(FINDINGS).where(FINDINGS.c.execution_id == execution_id).order_by(FINDINGS.c.number)
+        if not self._database.exists:
+            return []
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        return [
+            FailedFinding(
+                path=bytes(row.path).decode("utf-8", "surrogateescape"),
+                verdict=row.verdict,
+                fields=tuple(row.fields.split(",")) if row.fields else (),
+            )
+            for row in rows
+        ]
+
+    def last_success(self, task: str) -> LastSuccess | None:
+        """The latest execution of a task that transferred (run or apply, not verify) and ended with
+        SUCCESS."""
+        query = (
+            select(*_COLUMNS)
+            .where(EXECUTIONS.c.task == task)
+            .where(EXECUTIONS.c.status == HistoryStatus.SUCCESS.value)
+            .where(EXECUTIONS.c.trigger != Trigger.VERIFY.value)
+            .order_by(EXECUTIONS.c.started_at.desc(), EXECUTIONS.c.execution_id.desc())
+            .limit(1)
+        )
+        if not self._database.exists:
+            return None
+        rows = self._database.read(lambda connection: _rows(connection, query))
+        return _as_last_success(rows[0]) if rows else None
+
+    def mark_interrupted(
+        self, host: str, is_gone: Callable[[int, str | None], bool] = process_is_gone
+    ) -> builtins.list[HistoryRow]:
+        """Close the rows that say RUNNING while their process on this host has ended; returns them as they
+        are now.
+
+        Call it after `backfill`: an execution that still wrote its report is not interrupted.
+        """
+        if not self._database.exists:
+            return []
+        query = select(*_COLUMNS).where(EXECUTIONS.c.status == HistoryStatus.RUNNING.value)
+        running = self._database.read(lambda connection: _rows(connection, query))
+        gone = [
+            row
+            for row in running
+            if row.host == host and row.pid is not None and is_gone(row.pid, row.process_key)
+        ]
+        if not gone:
+            return []
+        marked = [
+            msgspec.structs.replace(
+                row,
+                status=HistoryStatus.ERROR,
+                summary=f"Interrupted: process {row.pid} ended without a report.",
+                ended_at=self._clock.now(),
+            )
+            for row in gone
+        ]
+
+        def close_rows(connection: Connection) -> None:
+            for row in marked:
+                connection.execute(
+                    update(EXECUTIONS)
+                    .where(EXECUTIONS.c.execution_id == row.execution_id)
+                    # Its end may have been recorded since it was read.
+                    .where(EXECUTIONS.c.status == HistoryStatus.RUNNING.value)
+                    .values(status=row.status.value, summary=row.summary, ended_at=row.ended_at)
+                )
+
+        self._database.write(close_rows)
+        return marked
+
+    def backfill(self, state: StateDirectory) -> builtins.list[str]:
+        """Take over executions that ended while the database could not be written: those whose folder holds a
+        report, and that are missing here or still RUNNING here. Returns their ids, oldest first.
+
+        A report that cannot be read is left out and named in `warnings`.
+        """
+        ids = state.execution_ids()
+        if not ids:
+            return []
+        query = select(EXECUTIONS.c.execution_id).where(EXECUTIONS.c.status != HistoryStatus.RUNNING.value)
+        known = set(self._database.read(lambda connection: connection.execute(query).scalars().all()))
+        taken = []
+        for execution_id in ids:
+            folder = state.execution_folder(execution_id)
+            if execution_id in known or not os.path.exists(os.path.join(folder, REPORT_FILE)):
+                continue
+            try:
+                report = load_report(folder)
+            except UsageError as error:
+                self._database.warnings.append(f"not taken over into history: {error.message}")
+                continue
+            if report.execution.execution_id == execution_id:
+                self.record_end(report, folder)
+                taken.append(execution_id)
+        return taken
+
+    def prune(
+        self, keep_days: float, keep_last: int, state: StateDirectory | None = None
+    ) -> builtins.list[str]:
+        """Forget executions that are older than `keep_days`, but of each task never the latest `keep_last`,
+        the last success, or one that runs. Returns the forgotten ids, oldest first.
+
+        With `state` their folders are removed too, and first: a folder left behind would be taken over again.
+        """
+        if not self._database.exists:
+            return []
+        before = self._clock.now() - timedelta(days=keep_days)
+        query = select(*_COLUMNS).order_by(EXECUTIONS.c.started_at.desc(), EXECUTIONS.c.execution_id.desc())
+        forgotten = _to_forget(
+            self._database.read(lambda connection: _rows(connection, query)), before, keep_last
+        )
+        for execution_id in forgotten if state is not None else ():
+            assert state is not None
+            state.discard_execution(execution_id)
+
+        def forget(connection: Connection) -> None:
+            for execution_id in forgotten:
+                connection.execute(delete(EXECUTIONS).where(EXECUTIONS.c.execution_id == execution_id))
+
+        if forgotten:
+            self._database.write(forget)
+        return forgotten
+
+    def close(self) -> None:
+        """Give the database back; closing twice is harmless."""
+        self._database.close()
+
+
+_UNKNOWN: Mapping[str, Any] = {
+    "exit_code": None,
+    "summary": "",
+    "counters": "{}",
+    "problems_total": 0,
+    "findings_total": 0,
+}
+
+
+def _ended(report: Report, folder: str) -> dict[str, Any]:
+    execution = report.execution
+    return {
+        "execution_id": execution.execution_id,
+        "task": execution.task,
+        "trigger": execution.trigger.value,
+        "status": HistoryStatus(execution.status.value).value,
+        "exit_code": execution.exit_code,
+        "summary": execution.summary,
+        "started_at": datetime.fromisoformat(execution.started_at),
+        "ended_at": datetime.fromisoformat(execution.ended_at),
+        "duration_seconds": execution.duration_seconds,
+        "host": execution.host,
+        "runner_version": execution.runner_version,
+        "config_file": execution.config_file,
+        "config_digest": execution.config_digest,
+        "filter_digest": execution.filter_digest,
+        "plan_digest": execution.plan_digest,
+        "source": report.source.description,
+        "source_identity": report.source.identity,
+        "destination": report.destination.description,
+        "destination_identity": report.destination.identity,
+        "counters": msgspec.json.encode(report.counters).decode("ascii"),
+        "problems_total": report.problems_total,
+        "findings_total": report.findings_total,
+        "folder": folder,
+    }
+
+
+def _put(connection: Connection, values: Mapping[str, Any], findings: tuple[Finding, ...]) -> None:
+    """Insert or update one execution and its findings."""
+    execution_id = values["execution_id"]
+    changed = connection.execute(
+        update(EXECUTIONS).where(EXECUTIONS.c.execution_id == execution_id).values(**values)
+    )
+    if changed.rowcount == 0:
+        connection.execute(insert(EXECUTIONS).values(**values))
+    connection.execute(delete(FINDINGS).where(FINDINGS.c.execution_id == execution_id))
+    if findings:
+        connection.execute(
+            insert(FINDINGS),
+            [
+                {
+                    "execution_id": execution_id,
+                    "number": number,
+                    "path": path_bytes(finding.path),
+                    "verdict": finding.verdict.value,
+                    "fields": ",".join(finding.fields),
+                }
+                for number, finding in enumerate(findings)
+            ],
+        )
+
+
+def _rows(connection: Connection, query: Any) -> list[HistoryRow]:
+    return [_as_row(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _as_row(fields: dict[str, Any]) -> HistoryRow:
+    fields["status"] = HistoryStatus(fields["status"])
+    fields["counters"] = msgspec.json.decode(fields["counters"], type=Counters)
+    return HistoryRow(**fields)
+
+
+def _as_last_success(row: HistoryRow) -> LastSuccess:
+    return LastSuccess(
+        execution_id=row.execution_id,
+        started_at=row.started_at,
+        config_digest=row.config_digest,
+        filter_digest=row.filter_digest,
+        source_identity=row.source_identity,
+        destination_identity=row.destination_identity,
+        listed_files=row.counters.listed.files,
+    )
+
+
+def _to_forget(newest_first: list[HistoryRow], before: datetime, keep_last: int) -> list[str]:
+    seen: dict[str, int] = {}
+    succeeded: set[str] = set()
+    forgotten = []
+    for row in newest_first:
+        seen[row.task] = seen.get(row.task, 0) + 1
+        is_last_success = (
+            row.status is HistoryStatus.SUCCESS
+            and row.trigger != Trigger.VERIFY.value
+            and row.task not in succeeded
+        )
+        if is_last_success:
+            succeeded.add(row.task)
+        kept = row.status is HistoryStatus.RUNNING or is_last_success or seen[row.task] <= keep_last
+        if not kept and row.started_at < before:
+            forgotten.append(row.execution_id)
+    return forgotten[::-1]
