@@ -332,7 +332,7 @@ COMMANDS = (
         summary="Show an execution's report, or write it in another format.",
         description=(
             "Without a format: the outcome, all problems and findings, and the counters. With one: the "
-            "report as html (one self-contained file), json, csv, junit or md, to standard output or to -o FILE. "
+            "report as html (one self-contained file), json, csv, junit or md, to standard output or FILE. "
             "An execution is named by its ID, by the first characters of it, or by `latest`."
         ),
         handler="runner.cli.command_history:report",
