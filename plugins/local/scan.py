@@ -1,0 +1,293 @@
+"""The walk: every entry below a folder, in canonical order, with problems in their places.
+
+Memory: the names of one directory per level. Open descriptors: at most `_OPEN_LEVELS`, however deep the tree;
+a level whose descriptor was given up is reopened through "..", and checked to be the same directory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from runner.errors import Disposition, EntryCode, EntryError
+from runner.model.entry import Entry, Phase, Problem, path_bytes
+from runner.model.task import SymlinkMode
+
+from .facts import FactReader
+from .faults import classify, shown
+from .follow import Follower
+from .handles import DIRECTORY_FLAGS, Handles
+from .names import is_reserved, temporary_execution
+
+_LIST_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_LEVELS = 32
+_REMEDY = (
+    "Nothing below it is deleted in this run. Give the runner's user the right to list it, or exclude it."
+)
+
+Descend = Callable[[Entry], bool] | None
+
+
+class _Level:
+    """One directory on the way from the scan's top to where it is. `keys` are the names still to come."""
+
+    __slots__ = ("device", "fd", "inode", "keys", "path", "real", "targets")
+
+    def __init__(self, path: str, real: str, fd: int) -> None:
+        self.path = path
+        self.real = real
+        self.fd: int | None = fd
+        facts = os.fstat(fd)
+        self.device = facts.st_dev
+        self.inode = facts.st_ino
+        self.keys: Iterator[str] = iter(())
+        self.targets: dict[str, str | EntryError] = {}
+
+    def close(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+
+class Scanner:
+    """Scans of one location. `leftovers` gathers (path, execution id) of temporary files that were seen."""
+
+    def __init__(self, handles: Handles, reader: FactReader, symlinks: SymlinkMode) -> None:
+        self._handles = handles
+        self._reader = reader
+        self._symlinks = symlinks
+        self._follower = Follower(handles) if symlinks is SymlinkMode.FOLLOW else None
+        # Only an owner or root may ask not to touch access times.
+        self._list_flags = _LIST_FLAGS | (os.O_NOATIME if os.geteuid() == 0 else 0)
+        self.leftovers: dict[str, str] = {}
+
+    def scan(self, prefix: str, descend: Descend) -> Iterator[Entry | Problem]:
+        """Everything at and below `prefix`; nothing when it is not there. See `Location.scan`."""
+        if self._handles.root_fd is None:
+            return
+        top = self._top(prefix)
+        if top is None:
+            return
+        entry, real = top
+        yield entry
+        if descend is not None and not descend(entry):
+            return
+        try:
+            level = self._opened(prefix, real, self._handles.directory(real), ".")
+        except OSError as error:
+            yield _not_listed(prefix, error)
+            return
+        if isinstance(level, Problem):
+            yield level
+            return
+        yield from self._walk(level, descend)
+
+    def _top(self, prefix: str) -> tuple[Entry, str] | None:
+        """(entry, real path) of the scan's own folder; None when no folder is there."""
+        real = prefix
+        followed = False
+        try:
+            if self._follower is not None and prefix:
+                real_path, followed = self._follower.real(prefix)
+                real = real_path + "/" if real_path else ""
+            fd = self._handles.directory(real)
+            return self._reader.entry(prefix, os.fstat(fd), fd, ".", followed=followed), real
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise classify(error, prefix, "list") from error
+
+    def _walk(self, top: _Level, descend: Descend) -> Iterator[Entry | Problem]:
+        stack = [top]
+        open_from = 0  # levels below this index have given up their descriptors
+        try:
+            while stack:
+                child = None
+                for found in self._children(stack, descend):
+                    if isinstance(found, _Level):
+                        child = found
+                        break
+                    yield found
+                if child is not None:
+                    stack.append(child)
+                    if len(stack) - open_from > _OPEN_LEVELS:
+                        stack[open_from].close()
+                        open_from += 1
+                    continue
+                done = stack.pop()
+                try:
+                    if stack and stack[-1].fd is None:
+                        open_from = len(stack) - 1
+                        self._reopen(stack[-1], done)
+                finally:
+                    done.close()
+        finally:
+            for level in stack:
+                level.close()
+
+    def _children(self, stack: list[_Level], descend: Descend) -> Iterator[Entry | Problem | _Level]:
+        """What the last level still has to offer, up to and including the first child to be walked."""
+        level = stack[-1]
+        fd = level.fd
+        if fd is None:
+            yield from (_lost(level.path + key) for key in level.keys)
+            return
+        path, entry_of, lstat = level.path, self._reader.entry, os.stat
+        for key in level.keys:
+            is_directory = key[-1] == "/"
+            name = key[:-1] if is_directory else key
+            if level.targets and name in level.targets:
+                yield from self._followed(stack, key, name, descend)
+                continue
+            try:
+                facts = lstat(name, dir_fd=fd, follow_symlinks=False)
+                mode = facts.st_mode
+                if stat.S_ISDIR(mode) is not is_directory:
+                    yield _moved(path + key)
+                    continue
+                if self._symlinks is SymlinkMode.ERROR and stat.S_ISLNK(mode):
+                    yield _link_refused(path + key)
+                    continue
+                entry = entry_of(path + key, facts, fd, name)
+            except FileNotFoundError:
+                continue  # it vanished since the folder was listed
+            except OSError as error:
+                yield _not_listed(path + key, error)
+                continue
+            yield entry
+            if is_directory and (descend is None or descend(entry)):
+                opened = self._opened(path + key, level.real + key, fd, name)
+                yield opened
+                if isinstance(opened, _Level):
+                    return
+
+    def _followed(
+        self, stack: list[_Level], key: str, name: str, descend: Descend
+    ) -> Iterator[Entry | Problem | _Level]:
+        """What a symlink of the last level points to."""
+        level = stack[-1]
+        path = level.path + key
+        target = level.targets[name]
+        if isinstance(target, EntryError):
+            yield Problem(path, Phase.PREPARING, target.entry_code, target.message)
+            return
+        try:
+            real = target + "/" if target and key[-1] == "/" else target
+            directory_fd, last = self._handles.parent(real) if real else (self._handles.directory(""), ".")
+            facts = os.stat(last, dir_fd=directory_fd, follow_symlinks=False)
+            if stat.S_ISDIR(facts.st_mode) is not (key[-1] == "/"):
+                yield _moved(path)
+                return
+            if any((facts.st_dev, facts.st_ino) == (above.device, above.inode) for above in stack):
+                message = f"{shown(path)}: the link leads back to one of its own parent folders"
+                yield Problem(path, Phase.PREPARING, EntryCode.LINK_LOOP, message)
+                return
+            entry = self._reader.entry(path, facts, directory_fd, last, followed=True)
+        except OSError as error:
+            yield _not_listed(path, error)
+            return
+        yield entry
+        if key[-1] == "/" and (descend is None or descend(entry)):
+            yield self._opened(path, real, directory_fd, last)
+
+    def _opened(self, path: str, real: str, directory_fd: int, name: str) -> _Level | Problem:
+        """The level of a directory, its names read and sorted; a Problem when any of that fails."""
+        level = None
+        try:
+            level = _Level(path, real, self._open_to_list(name, directory_fd))
+            level.keys = self._sorted_keys(level)
+        except OSError as error:
+            if level is not None:
+                level.close()
+            return _not_listed(path, error)
+        return level
+
+    def _open_to_list(self, name: str, directory_fd: int) -> int:
+        try:
+            return os.open(name, self._list_flags, dir_fd=directory_fd)
+        except PermissionError:
+            # Root without CAP_FOWNER, and network mounts that map root to nobody.
+            return os.open(name, _LIST_FLAGS, dir_fd=directory_fd)
+
+    def _sorted_keys(self, level: _Level) -> Iterator[str]:
+        """The level's names in canonical order: a directory's name carries its slash while sorting."""
+        assert level.fd is not None
+        keys: list[str] = []
+        at_top = level.path == ""
+        with os.scandir(level.fd) as listing:
+            for item in listing:
+                name = item.name
+                is_directory = item.is_dir(follow_symlinks=False)
+                if name[0] == "." and name.startswith(".sync-runner"):
+                    execution_id = temporary_execution(name)
+                    if execution_id is not None:
+                        self.leftovers[level.path + name] = execution_id
+                        continue
+                    if is_reserved(name, is_directory=is_directory, at_top=at_top):
+                        continue
+                if self._follower is not None and item.is_symlink():
+                    is_directory = self._resolve(level, name)
+                keys.append(name + "/" if is_directory else name)
+        if "".join(keys).isascii():
+            keys.sort()
+        else:
+            keys.sort(key=path_bytes)
+        return iter(keys)
+
+    def _resolve(self, level: _Level, name: str) -> bool:
+        """Note where a symlink leads; True when it is a directory."""
+        assert self._follower is not None
+        try:
+            real, _ = self._follower.real(name, level.real)
+            level.targets[name] = real
+            if real == "":
+                return True
+            directory_fd, last = self._handles.parent(real)
+            return stat.S_ISDIR(os.stat(last, dir_fd=directory_fd, follow_symlinks=False).st_mode)
+        except EntryError as error:
+            level.targets[name] = error
+        except OSError as error:
+            level.targets[name] = classify(error, level.path + name, "follow")
+        return False
+
+    def _reopen(self, level: _Level, child: _Level) -> None:
+        """Give `level` its descriptor back after `child`, which was walked meanwhile.
+
+        It stays without one when its directory is no longer where it was.
+        """
+        try:
+            if child.fd is not None and child.real.startswith(level.real):
+                fd = os.open("..", DIRECTORY_FLAGS, dir_fd=child.fd)
+            else:
+                fd = os.open(".", DIRECTORY_FLAGS, dir_fd=self._handles.directory(level.real))
+        except OSError:
+            return
+        facts = os.fstat(fd)
+        if (facts.st_dev, facts.st_ino) == (level.device, level.inode):
+            level.fd = fd
+        else:
+            os.close(fd)
+
+
+def _not_listed(path: str, error: OSError) -> Problem:
+    cause = classify(error, path, "list")
+    retryable = cause.disposition is Disposition.RETRY
+    return Problem(
+        path, Phase.PREPARING, EntryCode.NOT_LISTED, f"{cause.message}. {_REMEDY}", retryable=retryable
+    )
+
+
+def _lost(path: str) -> Problem:
+    message = f"the folder of {shown(path)} was moved while it was being listed. Run again."
+    return Problem(path, Phase.PREPARING, EntryCode.NOT_LISTED, message, retryable=True)
+
+
+def _moved(path: str) -> Problem:
+    message = f"{shown(path)} became another kind of entry while its folder was being listed. Run again."
+    return Problem(path, Phase.PREPARING, EntryCode.NOT_LISTED, message, retryable=True)
+
+
+def _link_refused(path: str) -> Problem:
+    message = f"{shown(path)} is a symbolic link, and the task says `symlinks: error`"
+    return Problem(path, Phase.PREPARING, EntryCode.LINK_REFUSED, message)

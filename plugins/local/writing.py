@@ -1,0 +1,200 @@
+"""The content of one new file: written completely, read back, made durable. Used by put and by copy."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+
+from runner.errors import EntryCode, EntryError
+from runner.locations.protocol import Buffer, OpenSettings, Throttle
+from runner.model.task import DigestAlgorithm, Durability, Integrity
+
+from .content import (
+    CHUNK_BYTES,
+    SMALL_BYTES,
+    Buffers,
+    check_unchanged,
+    checksum_failure,
+    data_segments,
+    digest_of,
+    hash_file,
+    hash_zeros,
+    is_sparse,
+    new_hasher,
+    read_small,
+)
+from .faults import shown
+from .syscalls import UNSUPPORTED, Syscalls
+
+_BLOCK_BYTES = 4096
+_ZERO_BLOCK = bytes(_BLOCK_BYTES)
+_CLONE_FROM_BYTES = 1 << 20
+_NO_CLONES = UNSUPPORTED | {errno.EXDEV, errno.EPERM, errno.ETXTBSY, errno.EBADF}
+
+
+def write_all(fd: int, content: Buffer, offset: int) -> None:
+    """Write everything at `offset`; a write that takes less than it was given is continued."""
+    size = len(content)
+    done = os.pwrite(fd, content, offset)
+    while done < size:
+        more = os.pwrite(fd, memoryview(content)[done:], offset + done)
+        if more == 0:
+            raise OSError(errno.EIO, "nothing more could be written")
+        done += more
+
+
+class ContentWriter:
+    """Fills drafts and checks them, as one task's settings ask."""
+
+    def __init__(self, settings: OpenSettings, syscalls: Syscalls, buffers: Buffers) -> None:
+        self._algorithm: DigestAlgorithm = settings.digest
+        self._read_back = settings.integrity is Integrity.READ_BACK
+        self._sync = settings.durability is not Durability.NONE
+        self._sparse = settings.sparse
+        self._syscalls = syscalls
+        self._buffers = buffers
+        self._without_clones: set[tuple[int, int]] = set()
+
+    def from_file(
+        self, fd: int, source_fd: int, facts: os.stat_result, path: str, throttle: Throttle
+    ) -> str | None:
+        """Copy an open file that is as `facts` say, holes as holes. Returns algorithm:hex of the content
+        read; None when the blocks are shared and nothing was to be read.
+
+        Raises CHANGED_DURING_TRANSFER when the source moved meanwhile.
+        """
+        size = facts.st_size
+        view = self._buffers.take()
+        try:
+            if size <= SMALL_BYTES and not is_sparse(facts):
+                throttle.take(size)
+                got = read_small(source_fd, view, size)
+                check_unchanged(source_fd, path, facts, got)
+                content = view[:size]
+                digest = digest_of(self._algorithm, content)
+                write_all(fd, content, 0)
+                return digest
+            if size >= _CLONE_FROM_BYTES and self._cloned(fd, source_fd, facts):
+                check_unchanged(source_fd, path, facts, size)
+                if not self._read_back:
+                    return None
+                return hash_file(fd, os.fstat(fd), self._algorithm, view, throttle)[0]
+            return self._from_big_file(fd, source_fd, facts, path, view, throttle)
+        finally:
+            self._buffers.give_back(view)
+
+    def _cloned(self, fd: int, source_fd: int, facts: os.stat_result) -> bool:
+        """Share the source's blocks (btrfs, XFS): neither time nor space. False where that cannot be."""
+        devices = (facts.st_dev, os.fstat(fd).st_dev)
+        if devices in self._without_clones:
+            return False
+        try:
+            self._syscalls.clone_file(fd, source_fd)
+        except OSError as error:
+            if error.errno not in _NO_CLONES:
+                raise
+            self._without_clones.add(devices)
+            return False
+        return True
+
+    def _from_big_file(
+        self,
+        fd: int,
+        source_fd: int,
+        facts: os.stat_result,
+        path: str,
+        view: memoryview,
+        throttle: Throttle,
+    ) -> str:
+        size = facts.st_size
+        hasher = new_hasher(self._algorithm)
+        position = 0
+        with_holes = self._sparse and is_sparse(facts)
+        for start, end in data_segments(source_fd, size) if with_holes else ((0, size),):
+            hash_zeros(hasher, start - position)
+            position = start
+            while position < end:
+                wanted = view[: min(CHUNK_BYTES, end - position)]
+                throttle.take(len(wanted))
+                got = os.preadv(source_fd, [wanted], position)
+                if got == 0:
+                    check_unchanged(source_fd, path, facts, position)
+                content = wanted[:got]
+                hasher.update(content)
+                write_all(fd, content, position)
+                position += got
+        hash_zeros(hasher, size - position)
+        if with_holes:
+            os.ftruncate(fd, size)
+        check_unchanged(source_fd, path, facts, size)
+        return f"{self._algorithm.value}:{hasher.hexdigest()}"
+
+    def from_chunks(
+        self, fd: int, content: Iterable[Buffer], throttle: Throttle, *, with_holes: bool
+    ) -> tuple[str, int]:
+        """Write what comes; returns (algorithm:hex, number of bytes). `with_holes`: zeros take no space."""
+        hasher = new_hasher(self._algorithm)
+        position = 0
+        for chunk in content:
+            size = len(chunk)
+            throttle.take(size)
+            hasher.update(chunk)
+            if with_holes and self._sparse:
+                _write_around_zeros(fd, memoryview(chunk), position)
+            else:
+                write_all(fd, chunk, position)
+            position += size
+        if with_holes and self._sparse:
+            os.ftruncate(fd, position)
+        return f"{self._algorithm.value}:{hasher.hexdigest()}", position
+
+    def check(self, fd: int, path: str, size_bytes: int, digest: str | None) -> None:
+        """Make the file durable if asked, and hold what was written against what was read.
+
+        With durability, the read-back asks the medium where the kernel lets go of its copy.
+        """
+        if self._sync:
+            os.fsync(fd)
+            if self._read_back:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        if not self._read_back or digest is None:
+            written = os.fstat(fd).st_size
+            if written != size_bytes:
+                raise EntryError(
+                    EntryCode.CHECKSUM_FAILURE,
+                    path,
+                    f"{shown(path)}: {written} bytes arrived of {size_bytes}; nothing was published",
+                )
+            return
+        view = self._buffers.take()
+        try:
+            if size_bytes <= SMALL_BYTES:
+                got = read_small(fd, view, size_bytes)
+                actual = digest_of(self._algorithm, view[:got])
+            else:
+                actual, got = hash_file(fd, os.fstat(fd), self._algorithm, view, None)
+        finally:
+            self._buffers.give_back(view)
+        if actual != digest or got != size_bytes:
+            raise checksum_failure(path, digest, actual)
+
+
+def _write_around_zeros(fd: int, chunk: memoryview, offset: int) -> None:
+    """Write the blocks of `chunk` that are not all zeros; the others become holes once the length is set."""
+    size = len(chunk)
+    start = None  # of the run of blocks to write
+    position = 0
+    while position < size:
+        # Blocks end where the file's own do, wherever the chunk starts.
+        end = min(size, position + _BLOCK_BYTES - (offset + position) % _BLOCK_BYTES)
+        block = chunk[position:end]
+        is_zero = block[0] == 0 and block[-1] == 0 and block.tobytes() == _ZERO_BLOCK[: end - position]
+        if is_zero and start is not None:
+            write_all(fd, chunk[start:position], offset + start)
+            start = None
+        elif not is_zero and start is None:
+            start = position
+        position = end
+    if start is not None:
+        write_all(fd, chunk[start:], offset + start)
