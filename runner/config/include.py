@@ -1,4 +1,4 @@
-"""Several files -> one document. Every node keeps the file it stands in, so that relative paths start there."""
+"""Several files -> one document. Every node keeps the file it stands in: relative paths start there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import os
 
 from runner.config.load import decode, parse_document, read_main_source, read_text
 from runner.config.nodes import (
-    Faults, Mapping, Member, Node, Scalar, Sequence, Source, plain, quoted, shown,
+    Faults,
+    Mapping,
+    Member,
+    Node,
+    Scalar,
+    Sequence,
+    Source,
+    plain,
+    quoted,
+    shown,
 )  # fmt: skip
 
 DEPTH_LIMIT = 10

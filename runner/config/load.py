@@ -26,9 +26,7 @@ _CONSTANTS: dict[str, Value] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
     "null": None, "Null": None, "NULL": None, "~": None, "": None,
 }  # fmt: skip
-_FORBIDDEN = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _STRING_TAGS = ("tag:yaml.org,2002:str", "!")
 
 
@@ -356,7 +354,7 @@ EXCERPT_WIDTH = 10_000
 def _new_parser(text: str) -> Any:
     """libyaml's parser where PyYAML has it (10 times as fast), else PyYAML's own: the same events."""
     try:
-        from yaml.cyaml import CParser
+        from yaml._yaml import CParser  # what yaml.cyaml builds CLoader from
     except ImportError:
         import yaml
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import re
@@ -23,7 +24,7 @@ Value = str | int | float | bool | None
 class Source:
     """One file that was read: its name for people, its folder, its place in reading order, and its lines."""
 
-    __slots__ = ("_lines", "directory", "name", "order", "path", "text")
+    __slots__ = ("_lines", "_masked", "directory", "name", "order", "path", "text")
 
     def __init__(self, path: str, text: str, order: int) -> None:
         self.name = path
@@ -32,6 +33,14 @@ class Source:
         self.text = text
         self.order = order
         self._lines: list[str] | None = None
+        self._masked: dict[int, list[tuple[int, int]]] = {}
+
+    def mask(self, place: Place) -> None:
+        """What stands there is a secret somebody wrote out: no excerpt and no message shows it."""
+        self._masked.setdefault(place.line, []).append((place.column - 1, place.width))
+
+    def is_masked(self, place: Place) -> bool:
+        return any(start == place.column - 1 for start, _ in self._masked.get(place.line, ()))
 
     def line(self, number: int) -> str | None:
         """The line (counted from 1) as people may see it: every control character is one blank."""
@@ -40,7 +49,12 @@ class Source:
         if not 0 < number <= len(self._lines):
             return None
         line = self._lines[number - 1]
-        return None if len(line) > EXCERPT_LIMIT else _UNPRINTABLE.sub(" ", line)
+        if len(line) > EXCERPT_LIMIT:
+            return None
+        for start, width in self._masked.get(number, ()):
+            end = min(len(line), start + width)
+            line = line[:start] + "*" * (end - start) + line[end:]
+        return _UNPRINTABLE.sub(" ", line)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -117,7 +131,7 @@ def shown(node: Node) -> str:
     if isinstance(node, Sequence):
         return "a list"
     value = node.template if node.template is not None else node.value
-    if node.secret and node.template is None:
+    if node.source.is_masked(node):
         return "***"
     if value is None:
         return "nothing"
@@ -141,10 +155,11 @@ def close_match(word: str, candidates: Iterable[str]) -> str | None:
 
 
 class Faults:
-    """Collects Diagnostics; knows their file order. At most `limit` are kept, the rest is counted."""
+    """Collects faults; knows their file order. At most `limit` are kept, the rest is counted."""
 
     def __init__(self, limit: int = 100) -> None:
-        self._found: dict[tuple[int, int, int, str], Diagnostic] = {}
+        self._found: dict[tuple[int, int, int, str], tuple[Place, Diagnostic]] = {}
+        self._silenced: set[tuple[int, int, int]] = set()
         self._limit = limit
         self.omitted = 0
 
@@ -163,31 +178,40 @@ class Faults:
         """Note one fault. The same fault at the same place counts once (an anchor used twice)."""
         source = place.source
         rank = (source.order, place.line, place.column, message)
-        if rank in self._found:
+        if rank in self._found or rank[:3] in self._silenced:
             return
         if len(self._found) >= self._limit:
             self.omitted += 1
             return
-        excerpt = source.line(place.line)
-        width = place.width
-        if excerpt is not None:
-            width = max(1, min(width, len(excerpt) - place.column + 1))
-        self._found[rank] = Diagnostic(
-            file=source.name,
-            line=place.line,
-            column=place.column,
-            message=message,
-            excerpt=excerpt,
-            width=width,
-            expected=expected,
-            suggestion=suggestion,
-            pointer=pointer,
+        self._found[rank] = (
+            place,
+            Diagnostic(
+                file=source.name,
+                line=place.line,
+                column=place.column,
+                message=message,
+                expected=expected,
+                suggestion=suggestion,
+                pointer=pointer,
+            ),
         )
 
+    def silence(self, place: Place) -> None:
+        """Ignore what is noted there from now on: it only follows from what was noted before."""
+        self._silenced.add((place.source.order, place.line, place.column))
+
     def diagnostics(self) -> Iterator[Diagnostic]:
-        """In file order: the main file first, then its includes as they were read."""
+        """In file order: the main file first, then its includes as they were read.
+
+        Excerpts are taken here, when every secret that was written out is known and masked.
+        """
         for rank in sorted(self._found):
-            yield self._found[rank]
+            place, diagnostic = self._found[rank]
+            excerpt = place.source.line(place.line)
+            width = place.width
+            if excerpt is not None:
+                width = max(1, min(width, len(excerpt) - place.column + 1))
+            yield dataclasses.replace(diagnostic, excerpt=excerpt, width=width)
 
     def raise_if_any(self) -> None:
         """Raises ConfigurationError when anything was noted."""

@@ -15,6 +15,7 @@ class SecretFault(Exception):
     def __init__(self, message: str, suggestion: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.expected: str | None = None
         self.suggestion = suggestion
 
 
@@ -47,7 +48,9 @@ def from_environment(name: str, environment: Mapping[str, str]) -> str:
     """An environment variable's value. Raises SecretFault when it is not set or empty."""
     value = environment.get(name)
     if not value:
-        raise SecretFault(f"the environment variable {name} is not set" + (" or empty" if value == "" else ""))
+        raise SecretFault(
+            f"the environment variable {name} is not set" + (" or empty" if value == "" else "")
+        )
     return value
 
 

@@ -1,9 +1,9 @@
-"""{{ ... }} in values -> text. Jinja2's immutable sandbox with strict undefined, cut down to what a value needs.
+"""{{ ... }} in values -> text. Jinja2's immutable sandbox with strict undefined, cut down to the needs.
 
-Rendering happens after YAML was parsed, on single values, never on keys: it cannot change the document's shape.
-Only names, attributes of `env` and `vars`, the secret functions, comparisons, `if` and a few filters are allowed.
-There is no loop, assignment, arithmetic or method call, and the source is short: time and memory are bounded by
-construction. jinja2 is imported when the first template is met.
+Rendering happens after YAML was parsed, on single values, never on keys: it cannot change the document's
+shape. Only names, keys of `env` and `vars`, the secret functions, comparisons, `if` and a few filters are
+allowed. There is no loop, assignment, arithmetic or method call, and the source is short: time and memory are
+bounded by construction. jinja2 is imported when the first template is met.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from collections.abc import Mapping as MappingABC
 from typing import Any
 
 from runner.config.nodes import (
-    Faults, Mapping, Member, Node, Scalar, Sequence, Value, close_match, quoted,
+    Faults,
+    Mapping,
+    Member,
+    Node,
+    Scalar,
+    Sequence,
+    Value,
+    close_match,
+    quoted,
 )  # fmt: skip
 from runner.config.secrets import SecretFault, from_credential, from_environment, from_file
 
@@ -25,15 +33,20 @@ FUNCTIONS = ("credential", "secret_env", "secret_file")
 NAMES = ("env", "vars", *FUNCTIONS)
 
 _ALLOWED_NODES = frozenset(
-    "Template Output TemplateData Name Const Getattr Getitem Call Filter Test Concat CondExpr If "
-    "Compare Operand And Or Not".split()
+    (
+        *("Template", "Output", "TemplateData", "Name", "Const", "Getattr", "Getitem", "Call"),
+        *("Filter", "Test", "Concat", "CondExpr", "If", "Compare", "Operand", "And", "Or", "Not"),
+    )
 )
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?")
 
 
 def render_templates(root: Mapping, environment: MappingABC[str, str], faults: Faults) -> Mapping:
-    """The document with every value that holds a template rendered. `vars` come first, in their order, and each
-    sees those before it. Scalars that could not be rendered keep their source text, and a fault is noted."""
+    """The document with every value that holds a template rendered.
+
+    `vars` come first, in their order, and each sees those before it. Scalars that could not be rendered keep
+    their source text, and a fault is noted.
+    """
     renderer = _Renderer(environment, faults)
     members = dict(root.members)
     variables = members.get("vars")
@@ -123,13 +136,10 @@ class _Renderer:
     def _scalar(self, node: Scalar, text: str) -> Scalar:
         try:
             value, whole = self._text(text, node.source.directory)
-        except _TemplateFault as fault:
-            self._faults.add(
-                node, fault.message, expected=fault.expected, suggestion=fault.suggestion
-            )
-            value, whole = text, False
-        except SecretFault as fault:
-            self._faults.add(node, fault.message, suggestion=fault.suggestion)
+        except (_TemplateFault, SecretFault) as fault:
+            self._faults.add(node, fault.message, expected=fault.expected, suggestion=fault.suggestion)
+            # The unrendered text will not fit anywhere: no second fault about that.
+            self._faults.silence(node)
             value, whole = text, False
         return Scalar(
             node.source, node.line, node.column, node.width, value, False,

@@ -1,0 +1,211 @@
+"""sync.yaml -> Configuration. Reads like the pipeline; every fault of every task is found in one go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping as MappingABC
+from urllib.parse import urlsplit
+
+import msgspec
+
+from runner.config.aliases import canonical
+from runner.config.check import Checked, check_document
+from runner.config.crosscheck import check_endpoints, check_names, refuse_secrets
+from runner.config.describe import config_digest, filter_digest
+from runner.config.endpoints import Endpoints
+from runner.config.include import read_document
+from runner.config.nodes import Faults, Mapping, Member, Node, Scalar, Source, text_of
+from runner.config.schema import base_schema, compose
+from runner.config.sections import (
+    Section,
+    build_filters,
+    build_guards,
+    build_options,
+    build_reports,
+    build_schedule,
+)
+from runner.config.template import render_templates
+from runner.locations.registry import Registry
+from runner.model.task import Configuration, LocationSettings, Task
+
+DEFAULT_STATE = ".sync-runner"
+_TRIGGERS = frozenset({"cron", "every", "rate"})
+_SECTIONS = ("options", "filters", "guards", "schedule", "reports")
+
+
+def load_configuration(path: str, registry: Registry, environment: MappingABC[str, str]) -> Configuration:
+    """Read, check and build what `path` and its includes declare. Opens no location and writes nothing.
+
+    Relative paths in location options stay as written; LocationSettings name the folder they start from.
+    Raises UsageError when the file cannot be read, ConfigurationError with every fault found, in file order.
+    """
+    faults = Faults()
+    document = read_document(path, faults)
+    if document is None:
+        faults.raise_if_any()
+        raise AssertionError("a document that cannot be read leaves a fault")
+    source, root = document
+    root = render_templates(root, environment, faults)
+    schema = base_schema()
+    root = canonical(root, schema, faults)
+    endpoints = Endpoints(root, registry, faults)
+    checked = check_document(root, compose(schema, endpoints.schemas), faults)
+    configuration = _Builder(source, checked, endpoints, faults).build()
+    faults.raise_if_any()
+    return configuration
+
+
+def merge_defaults(defaults: Node | None, own: Node | None) -> Node | None:
+    """A task's section over that of `defaults`: maps key by key, everything else replaced.
+
+    A schedule that says its own time takes none from the defaults.
+    """
+    if own is None or defaults is None:
+        return defaults if own is None else own
+    if not isinstance(own, Mapping) or not isinstance(defaults, Mapping):
+        return own
+    members = dict(defaults.members)
+    if _TRIGGERS & own.members.keys():
+        members = {key: member for key, member in members.items() if key not in _TRIGGERS}
+    for key, member in own.members.items():
+        known = members.get(key)
+        merged = member.node if known is None else merge_defaults(known.node, member.node)
+        assert merged is not None
+        members[key] = Member(member.key, merged)
+    return own.with_members(members)
+
+
+class _Builder:
+    """Builds the typed values of the parts that passed the schema, and checks what stands between them."""
+
+    def __init__(self, source: Source, checked: Checked, endpoints: Endpoints, faults: Faults) -> None:
+        self._source = source
+        self._root = checked.root
+        self._faulty = checked.faulty
+        self._endpoints = endpoints
+        self._faults = faults
+        self._locations: dict[str, LocationSettings] = {}
+        self._addresses: dict[str, str] = {}
+
+    def build(self) -> Configuration:
+        refuse_secrets(self._root, self._faults)
+        locations, tasks = self._root.get("locations"), self._root.get("tasks")
+        declared = locations.members if isinstance(locations, Mapping) else {}
+        for name, member in declared.items():
+            if isinstance(member.node, Mapping):
+                self._add_location(name, member.node, ("locations", name))
+        built: dict[str, Task] = {}
+        for name, member in (tasks.members if isinstance(tasks, Mapping) else {}).items():
+            if isinstance(member.node, Mapping):
+                check_names(member.node, name, declared, self._faults)
+                task = self._task(name, member.node)
+                if task is not None:
+                    built[name] = task
+        return Configuration(
+            file=os.path.abspath(self._source.name),
+            locations=self._locations,
+            tasks=built,
+            state_directory=self._state_directory(),
+            history_url=self._history_url(),
+        )
+
+    def _add_location(self, name: str, node: Mapping, path: tuple[str, ...]) -> None:
+        settings = self._endpoints.settings(name, node)
+        if settings is not None and not self._is_faulty(*path):
+            self._locations[name] = settings
+            self._addresses[name] = self._endpoints.registry.driver(settings.type).describe(settings)
+
+    def _endpoint(self, task: str, side: str, node: Node | None) -> LocationSettings | None:
+        if not isinstance(node, Mapping):
+            return self._locations.get(text_of(node) or "")
+        name = f"{task}.{side}"
+        if name in self._locations:
+            self._faults.add(
+                node, f"a location named {name!r} is declared as well, and that is what this one is called"
+            )
+            return None
+        self._add_location(name, node, ("tasks", task, side))
+        return self._locations.get(name)
+
+    def _task(self, name: str, node: Mapping) -> Task | None:
+        source = self._endpoint(name, "source", node.get("source"))
+        destination = self._endpoint(name, "destination", node.get("destination"))
+        if source is not None and destination is not None:
+            check_endpoints(source, destination, node, self._endpoints.registry, self._faults)
+        sections = {
+            key: merge_defaults(self._sound("defaults", key), self._sound("tasks", name, key))
+            for key in _SECTIONS
+        }
+        option_section = Section(sections["options"], self._faults)
+        options = build_options(option_section)
+        filters = build_filters(Section(sections["filters"], self._faults), option_section)
+        guards = build_guards(Section(sections["guards"], self._faults))
+        schedule = None
+        if sections["schedule"] is not None:
+            schedule = build_schedule(Section(sections["schedule"], self._faults))
+        if options.bandwidth and options.bandwidth_timezone is None and schedule is not None:
+            options = msgspec.structs.replace(options, bandwidth_timezone=schedule.timezone)
+        if source is None or destination is None or self._is_faulty("tasks", name):
+            return None
+        endpoints = (
+            (source, self._addresses[source.name]),
+            (destination, self._addresses[destination.name]),
+        )
+        own = Section(node, self._faults)
+        return Task(
+            name=name,
+            source=source,
+            destination=destination,
+            options=options,
+            filters=filters,
+            guards=guards,
+            schedule=schedule,
+            reports=build_reports(sections["reports"]),
+            config_digest=config_digest(endpoints, options, filters),
+            filter_digest=filter_digest(filters, self._source.directory),
+            description=own.text("description") or "",
+            enabled=own.flag("enabled", True),
+        )
+
+    def _is_faulty(self, *path: str) -> bool:
+        """Does the schema refuse anything at or below `path`?"""
+        return any(found[: len(path)] == path for found in self._faulty)
+
+    def _sound(self, *path: str) -> Node | None:
+        """The node at `path`, unless the schema refuses something in it: that is told already, once."""
+        node: Node | None = self._root
+        for step in path:
+            node = node.get(step) if isinstance(node, Mapping) else None
+        return None if node is None or self._is_faulty(*path) else node
+
+    def _setting(self, key: str) -> Scalar | None:
+        settings = self._root.get("settings")
+        node = settings.get(key) if isinstance(settings, Mapping) else None
+        return node if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+    def _state_directory(self) -> str:
+        node = self._setting("state")
+        directory = self._source.directory if node is None else node.source.directory
+        text = DEFAULT_STATE if node is None else str(node.value)
+        return os.path.normpath(os.path.join(directory, os.path.expanduser(text)))
+
+    def _history_url(self) -> str | None:
+        node = self._setting("history")
+        if node is None:
+            return None
+        url = str(node.value)
+        if node.template is None and _has_password(url):
+            node.source.mask(node)
+            self._faults.add(
+                node,
+                "the password in settings.history is written out",
+                expected="secrets by reference only, such as {{ secret_file('/run/secrets/history') }}",
+            )
+        return url
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).password)
+    except ValueError:
+        return False

@@ -1,0 +1,375 @@
+"""Checked nodes -> the typed parts of a task: units converted, defaults filled in, faults at their values."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from runner.config.nodes import (
+    Faults,
+    Mapping,
+    Node,
+    Place,
+    Scalar,
+    Sequence,
+    close_match,
+    plain,
+    shown,
+    text_of,
+)
+from runner.config.schedule import parse_cron, parse_rate_expression
+from runner.model.entry import Kind
+from runner.model.task import (
+    BandwidthWindow,
+    Compare,
+    DeletedFiles,
+    DigestAlgorithm,
+    Durability,
+    FilterSettings,
+    Guards,
+    Integrity,
+    Limit,
+    ManifestSettings,
+    MetadataOptions,
+    OverwriteMode,
+    Owner,
+    ReportFormat,
+    ScheduleSettings,
+    SymlinkMode,
+    TaskOptions,
+    TransferMode,
+    VerifyMode,
+)
+from runner.units import parse_duration, parse_rate, parse_size
+
+E = TypeVar("E", bound=enum.StrEnum)
+T = TypeVar("T")
+
+DEFAULT_REPORTS = (ReportFormat.HTML, ReportFormat.JSON)
+_DAY_SECONDS = 86_400
+_LONGEST_SECONDS = 100 * 366 * _DAY_SECONDS
+
+
+class Section:
+    """One map that passed the schema, read key by key. A value without a meaning is a fault."""
+
+    def __init__(self, node: Node | None, faults: Faults) -> None:
+        self.node = node if isinstance(node, Mapping) else None
+        self.faults = faults
+
+    def get(self, key: str) -> Node | None:
+        return None if self.node is None else self.node.get(key)
+
+    def section(self, key: str) -> Section:
+        return Section(self.get(key), self.faults)
+
+    def flag(self, key: str, default: bool) -> bool:
+        node = self.get(key)
+        return node.value if isinstance(node, Scalar) and isinstance(node.value, bool) else default
+
+    def number(self, key: str) -> float | None:
+        node = self.get(key)
+        if isinstance(node, Scalar) and isinstance(node.value, (int, float)):
+            return node.value
+        return None
+
+    def text(self, key: str) -> str | None:
+        return text_of(self.get(key))
+
+    def choice(self, key: str, default: E) -> E:
+        text = self.text(key)
+        return default if text is None else type(default)(text)
+
+    def parsed(self, key: str, parse: Callable[[str], T]) -> T | None:
+        """`parse` of the key's text; a ValueError of it becomes a fault."""
+        node = self.get(key)
+        text = text_of(node)
+        if node is None or text is None:
+            return None
+        try:
+            return parse(text)
+        except (ValueError, OverflowError) as error:
+            message = str(error) if isinstance(error, ValueError) else f"{shown(node)} is too large"
+            self.faults.add(node, message)
+            return None
+
+    def seconds(self, key: str) -> float | None:
+        return self.parsed(key, _seconds)
+
+
+def build_options(section: Section) -> TaskOptions:
+    """The options, as `options:` says, else as TaskOptions has them."""
+    default = TaskOptions()
+    retries = section.section("retries")
+    attempts, workers = retries.number("attempts"), section.number("workers")
+    tolerance, keep = section.seconds("mtime_tolerance"), section.seconds("quarantine_keep")
+    delay = retries.seconds("delay")
+    return TaskOptions(
+        transfer_mode=section.choice("transfer_mode", TransferMode.CHANGED),
+        overwrite_mode=section.choice("overwrite_mode", OverwriteMode.ALWAYS),
+        compare=section.choice("compare", Compare.SIZE_AND_MTIME),
+        mtime_tolerance_ns=default.mtime_tolerance_ns if tolerance is None else round(tolerance * 1e9),
+        preserve_deleted_files=section.choice("preserve_deleted_files", DeletedFiles.PRESERVE),
+        quarantine_keep_days=default.quarantine_keep_days if keep is None else keep / _DAY_SECONDS,
+        verify_mode=section.choice("verify_mode", VerifyMode.ONLY_FILES_TRANSFERRED),
+        integrity=section.choice("integrity", Integrity.READ_BACK),
+        digest=section.choice("digest", DigestAlgorithm.XXH3_128),
+        durability=section.choice("durability", Durability.NONE),
+        symlinks=section.choice("symlinks", SymlinkMode.PRESERVE),
+        hard_links=section.text("hard_links") != "copy",
+        sparse=section.flag("sparse", default.sparse),
+        special_files=section.text("special_files") != "skip",
+        devices=section.text("devices") == "preserve",
+        metadata=_build_metadata(section.section("metadata")),
+        bandwidth=_build_bandwidth(section),
+        bandwidth_timezone=_timezone(section, "bandwidth_timezone"),
+        attempts=default.attempts if attempts is None else int(attempts),
+        retry_delay_seconds=default.retry_delay_seconds if delay is None else delay,
+        workers=None if workers is None else int(workers),
+    )
+
+
+def build_filters(section: Section, options: Section) -> FilterSettings:
+    """The filters; `options` may hold delete_excluded instead."""
+    min_size, max_size = section.parsed("min_size", parse_size), section.parsed("max_size", parse_size)
+    if min_size is not None and max_size is not None and min_size > max_size:
+        _conflict(section, "min_size", "min_size is larger than max_size: no file passes both")
+    older, newer = section.seconds("older_than"), section.seconds("newer_than")
+    if older is not None and newer is not None and older > newer:
+        _conflict(section, "older_than", "older_than is longer than newer_than: no file passes both")
+    before = section.parsed("modified_before", _instant_ns)
+    after = section.parsed("modified_after", _instant_ns)
+    if before is not None and after is not None and after >= before:
+        _conflict(
+            section, "modified_after", "modified_after is not before modified_before: no file passes both"
+        )
+    return FilterSettings(
+        include=_patterns(section.get("include")),
+        exclude=_patterns(section.get("exclude")),
+        rules=_texts(section.get("rules")),
+        min_size_bytes=min_size,
+        max_size_bytes=max_size,
+        older_than_seconds=older,
+        newer_than_seconds=newer,
+        modified_before_ns=before,
+        modified_after_ns=after,
+        kinds=tuple(Kind(text) for text in _texts(section.get("kinds"))),
+        manifest=_build_manifest(section),
+        delete_excluded=_delete_excluded(section, options),
+    )
+
+
+def build_guards(section: Section) -> Guards:
+    """The guards. A cap that is written replaces the built-in rule and counts from the first entry on."""
+    default = Guards()
+    return Guards(
+        max_deletions=_build_limit(section, "max_deletions", default.max_deletions),
+        max_overwrites=_build_limit(section, "max_overwrites", default.max_overwrites),
+        max_deletions_per_folder=_build_limit(
+            section, "max_deletions_per_folder", default.max_deletions_per_folder
+        ),
+        allow_empty_source=section.flag("allow_empty_source", default.allow_empty_source),
+        allow_wide_root=section.flag("allow_wide_root", default.allow_wide_root),
+        endpoint_identity=section.flag("endpoint_identity", default.endpoint_identity),
+        filter_change=section.flag("filter_change", default.filter_change),
+        free_space=section.flag("free_space", default.free_space),
+    )
+
+
+def build_schedule(section: Section) -> ScheduleSettings | None:
+    """The schedule, or None where there is none. Exactly one of cron, every and rate has to be given."""
+    node = section.node
+    if node is None:
+        return None
+    given = [key for key in ("cron", "every", "rate") if key in node.members]
+    if len(given) != 1:
+        place: Place = node.members[given[1]].key if given else node
+        message = f"{' and '.join(given)} are both given" if given else "the schedule says no time"
+        section.faults.add(place, message, expected="one of cron, every and rate")
+        return None
+    cron = section.parsed("cron", parse_cron)
+    every = section.seconds("every")
+    rate = section.parsed("rate", lambda text: parse_rate_expression(text).total_seconds())
+    every = rate if every is None else every
+    if every is not None and every < 1:
+        section.faults.add(node.members[given[0]].node, "the interval is shorter than a second")
+    return ScheduleSettings(
+        cron=cron,
+        every_seconds=every,
+        timezone=_timezone(section, "timezone") or "UTC",
+        jitter_seconds=section.seconds("jitter") or 0.0,
+        catch_up=section.flag("catch_up", False),
+        enabled=section.flag("enabled", True),
+    )
+
+
+def build_reports(node: Node | None) -> tuple[ReportFormat, ...]:
+    """The reports to write, in the order of the formats, whatever order they were given in."""
+    if node is None:
+        return DEFAULT_REPORTS
+    wanted = set(_texts(node))
+    return tuple(report for report in ReportFormat if report.value in wanted)
+
+
+def split_patterns(text: str) -> list[str]:
+    """DataSync's filter value -> its patterns: split at every `|` that no backslash escapes; escapes stay."""
+    patterns, start, at = [], 0, 0
+    while at < len(text):
+        if text[at] == "\\":
+            at += 1
+        elif text[at] == "|":
+            patterns.append(text[start:at])
+            start = at + 1
+        at += 1
+    patterns.append(text[start:])
+    return [pattern for pattern in patterns if pattern]
+
+
+def _build_metadata(section: Section) -> MetadataOptions:
+    default = MetadataOptions()
+    return MetadataOptions(
+        mtime=section.flag("mtime", default.mtime),
+        atime=section.flag("atime", default.atime),
+        mode=section.flag("mode", default.mode),
+        owner=section.choice("owner", Owner.IDS),
+        xattrs=section.flag("xattrs", default.xattrs),
+        acls=section.flag("acls", default.acls),
+        owner_map=_pairs(section.get("owner_map")),
+        group_map=_pairs(section.get("group_map")),
+    )
+
+
+def _build_bandwidth(section: Section) -> tuple[BandwidthWindow, ...]:
+    node = section.get("bandwidth")
+    if isinstance(node, Scalar):
+        limit = section.parsed("bandwidth", parse_rate)
+        return () if limit is None else (BandwidthWindow(limit_bytes_per_second=limit),)
+    windows: list[BandwidthWindow] = []
+    taken: dict[int, int] = {}
+    for child in node.children if isinstance(node, Sequence) else ():
+        window = Section(child, section.faults)
+        start, end = window.parsed("from", _minute), window.parsed("to", _minute)
+        limit = window.parsed("limit", parse_rate)
+        if start is not None and end is not None and start == end % 1440 and end - start != 1440:
+            section.faults.add(child, "the window is empty: from and to are the same time")
+            continue
+        for minute in _minutes(start, end):
+            if minute in taken:
+                line = node.children[taken[minute]].line if isinstance(node, Sequence) else 0
+                what = (
+                    "the second window without from and to" if minute < 0 else "the window overlaps another"
+                )
+                section.faults.add(child, f"{what}; the other is in line {line}")
+                break
+            taken[minute] = len(windows)
+        windows.append(BandwidthWindow(limit, start, None if end is None else end % 1440))
+    return tuple(windows)
+
+
+def _minutes(start: int | None, end: int | None) -> list[int]:
+    """The minutes of the day a window holds; -1 for "all other times"."""
+    if start is None or end is None:
+        return [-1]
+    return list(range(start, end)) if start < end else [*range(start, 1440), *range(end)]
+
+
+def _build_limit(section: Section, key: str, default: Limit) -> Limit:
+    node = section.get(key)
+    if node is None:
+        return default
+    caps = Section(node, section.faults)
+    count, percent = caps.number("count"), caps.number("percent")
+    return Limit(
+        count=None if count is None else int(count),
+        percent=None if percent is None else float(percent),
+        size_bytes=caps.parsed("size", parse_size),
+    )
+
+
+def _build_manifest(section: Section) -> ManifestSettings | None:
+    node = section.get("manifest")
+    if not isinstance(node, Mapping):
+        return None
+    others = [key for key in ("include", "exclude", "rules") if section.get(key) is not None]
+    if others:
+        _conflict(section, "manifest", f"a manifest cannot be used together with {' and '.join(others)}")
+    file = text_of(node.get("file"))
+    if file is None or file == "-":
+        path = None
+    else:
+        path = os.path.normpath(
+            os.path.join(node.members["file"].node.source.directory, os.path.expanduser(file))
+        )
+    return ManifestSettings(file=path, format=text_of(node.get("format")) or "csv")
+
+
+def _delete_excluded(section: Section, options: Section) -> bool:
+    own, other = section.get("delete_excluded"), options.get("delete_excluded")
+    if own is not None and other is not None and plain(own) != plain(other):
+        section.faults.add(
+            other, "options.delete_excluded contradicts filters.delete_excluded", expected="one of the two"
+        )
+    return section.flag("delete_excluded", options.flag("delete_excluded", False))
+
+
+def _conflict(section: Section, key: str, message: str) -> None:
+    assert section.node is not None
+    section.faults.add(section.node.members[key].key, message)
+
+
+def _timezone(section: Section, key: str) -> str | None:
+    node, text = section.get(key), section.text(key)
+    if node is None or text is None:
+        return None
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        section.faults.add(
+            node, f"{shown(node)} is not a known time zone", expected="an IANA name such as Europe/Berlin",
+            suggestion=close_match(text, zoneinfo.available_timezones()),
+        )  # fmt: skip
+    return text
+
+
+def _seconds(text: str) -> float:
+    seconds = parse_duration(text).total_seconds()
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError(f"{text!r} is longer than a hundred years")
+    return seconds
+
+
+def _minute(text: str) -> int:
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _instant_ns(text: str) -> int:
+    """RFC 3339; a date alone is its midnight in UTC."""
+    try:
+        instant = datetime.fromisoformat(text.upper())
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a date that exists: {error}") from error
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+
+
+def _patterns(node: Node | None) -> tuple[str, ...]:
+    texts = (node.value,) if isinstance(node, Scalar) and isinstance(node.value, str) else _texts(node)
+    return tuple(pattern for text in texts for pattern in split_patterns(text))
+
+
+def _texts(node: Node | None) -> tuple[str, ...]:
+    if not isinstance(node, Sequence):
+        return ()
+    return tuple(text for text in map(text_of, node.children) if text is not None)
+
+
+def _pairs(node: Node | None) -> tuple[tuple[str, str], ...]:
+    values: dict[str, Any] = plain(node) if isinstance(node, Mapping) else {}
+    return tuple(sorted((key, str(value)) for key, value in values.items()))
