@@ -1,0 +1,90 @@
+"""An execution's folder, read back: report.json as one value, the three JSON Lines files as streams.
+
+The runner writes the folder itself (mode 0700), yet names and messages in it came from elsewhere, and a crash
+may have cut a line in half. Streams hold one line at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TypeVar
+
+import msgspec
+
+from runner.errors import UsageError
+from runner.model.action import Finding, Outcome
+from runner.model.entry import Problem
+from runner.model.execution import Report
+from runner.model.wire import decode_line
+
+REPORT_FILE = "report.json"
+OUTCOMES_FILE = "outcomes.jsonl"
+FINDINGS_FILE = "findings.jsonl"
+PROBLEMS_FILE = "problems.jsonl"
+REPORT_VERSION = 1
+
+T = TypeVar("T")
+
+
+def load_report(folder: str) -> Report:
+    """The report of the execution that `folder` holds.
+
+    Raises:
+        UsageError: no report there, a damaged one, or one that a later version wrote.
+    """
+    path = os.path.join(folder, REPORT_FILE)
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{path}: this execution has no report",
+            remedy="It was stopped before its end, or its folder was cleaned up. See: sync-runner history",
+        ) from error
+    try:
+        report = decode_line(content, Report)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise UsageError(f"{path}: not a readable report ({error})") from error
+    if report.version > REPORT_VERSION:
+        raise UsageError(
+            f"{path}: a report of version {report.version}, this sync-runner reads up to {REPORT_VERSION}",
+            remedy="Upgrade sync-runner.",
+        )
+    return report
+
+
+def stream_outcomes(folder: str, report: Report) -> Iterator[Outcome]:
+    """Every outcome, in the order of the file. An execution that acted on nothing may have no file."""
+    # Only the file's own name counts: a report that travelled must not lead out of its folder.
+    name = os.path.basename(report.outcomes_file or OUTCOMES_FILE)
+    return _stream(os.path.join(folder, name), Outcome)
+
+
+def stream_findings(folder: str, report: Report) -> Iterator[Finding]:
+    """Every finding that is not OK; from the report itself when the folder has no findings.jsonl."""
+    path = os.path.join(folder, FINDINGS_FILE)
+    return _stream(path, Finding) if os.path.exists(path) else iter(report.findings)
+
+
+def stream_problems(folder: str, report: Report) -> Iterator[Problem]:
+    """Every problem; from the report itself when the folder has no problems.jsonl."""
+    path = os.path.join(folder, PROBLEMS_FILE)
+    return _stream(path, Problem) if os.path.exists(path) else iter(report.problems)
+
+
+def _stream(path: str, into: type[T]) -> Iterator[T]:
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed by the with below; only opening may fail quietly
+    except FileNotFoundError:
+        return
+    with file:
+        for number, line in enumerate(file, start=1):
+            try:
+                value = decode_line(line, into)
+            except (msgspec.MsgspecError, ValueError) as error:
+                if not line.endswith(b"\n"):
+                    # A kill in the middle of a write leaves half a last line: what it told never ended.
+                    return
+                raise UsageError(f"{path}:{number}: damaged line ({error})") from error
+            yield value
