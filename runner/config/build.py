@@ -13,12 +13,12 @@ from runner.config.check import Checked, check_document
 from runner.config.crosscheck import check_endpoints, check_names, refuse_secrets
 from runner.config.describe import config_digest, filter_digest
 from runner.config.endpoints import Endpoints
+from runner.config.filtering import build_filters
 from runner.config.include import read_document
 from runner.config.nodes import Faults, Mapping, Member, Node, Scalar, Source, text_of
 from runner.config.schema import base_schema, compose
 from runner.config.sections import (
     Section,
-    build_filters,
     build_guards,
     build_options,
     build_reports,

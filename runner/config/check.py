@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from runner.config.accept import acceptor
 from runner.config.nodes import (
     Faults,
     Mapping,
@@ -63,11 +64,14 @@ class Checked(msgspec.Struct, frozen=True):
 
 def check_document(root: Mapping, schema: Schema, faults: Faults) -> Checked:
     """Check the whole document. A value that was one template becomes the number or boolean wanted there."""
+    rules = inlined(schema)
+    if acceptor(rules)(plain(root)):
+        return Checked(root, frozenset())
     from jsonschema import Draft202012Validator
     from referencing import Registry as References
 
     # An empty reference registry: nothing is ever fetched.
-    validator = Draft202012Validator(inlined(schema), registry=References())
+    validator = Draft202012Validator(rules, registry=References())
     errors: list[Any] = list(validator.iter_errors(plain(root)))
     converted = _converted(root, errors)
     if converted is not root:

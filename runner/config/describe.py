@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from runner.filters.datasync import split_patterns
 from runner.model.task import FilterSettings, LocationSettings, Secret, Task, TaskOptions
 
 _PACE = frozenset({"bandwidth", "bandwidth_timezone", "attempts", "retry_delay_seconds", "workers"})
@@ -72,9 +73,11 @@ def filter_digest(filters: FilterSettings, base_directory: str) -> str:
 def _filter_facts(filters: FilterSettings, base_directory: str) -> Any:
     facts = msgspec.to_builtins(filters)
     # The order of include and exclude means nothing; the order of rules and of a manifest does.
-    for key in ("include", "exclude", "kinds"):
+    for key in ("include", "exclude"):
         if key in facts:
-            facts[key] = sorted(set(facts[key]))
+            facts[key] = sorted({pattern.text for pattern in split_patterns(facts[key])})
+    if "kinds" in facts:
+        facts["kinds"] = sorted(facts["kinds"])
     if filters.manifest is not None and filters.manifest.file is not None:
         # Moving the whole configuration elsewhere is no change of filters.
         facts["manifest"]["file"] = os.path.relpath(filters.manifest.file, base_directory)

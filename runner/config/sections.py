@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import enum
-import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from runner.config.nodes import (
@@ -21,18 +19,15 @@ from runner.config.nodes import (
     text_of,
 )
 from runner.config.schedule import parse_cron, parse_rate_expression
-from runner.model.entry import Kind
 from runner.model.task import (
     BandwidthWindow,
     Compare,
     DeletedFiles,
     DigestAlgorithm,
     Durability,
-    FilterSettings,
     Guards,
     Integrity,
     Limit,
-    ManifestSettings,
     MetadataOptions,
     OverwriteMode,
     Owner,
@@ -62,6 +57,11 @@ class Section:
 
     def get(self, key: str) -> Node | None:
         return None if self.node is None else self.node.get(key)
+
+    def fault_at(self, key: str, message: str) -> None:
+        """Note a fault of a key that is given."""
+        assert self.node is not None
+        self.faults.add(self.node.members[key].key, message)
 
     def section(self, key: str) -> Section:
         return Section(self.get(key), self.faults)
@@ -132,36 +132,6 @@ def build_options(section: Section) -> TaskOptions:
     )
 
 
-def build_filters(section: Section, options: Section) -> FilterSettings:
-    """The filters; `options` may hold delete_excluded instead."""
-    min_size, max_size = section.parsed("min_size", parse_size), section.parsed("max_size", parse_size)
-    if min_size is not None and max_size is not None and min_size > max_size:
-        _conflict(section, "min_size", "min_size is larger than max_size: no file passes both")
-    older, newer = section.seconds("older_than"), section.seconds("newer_than")
-    if older is not None and newer is not None and older > newer:
-        _conflict(section, "older_than", "older_than is longer than newer_than: no file passes both")
-    before = section.parsed("modified_before", _instant_ns)
-    after = section.parsed("modified_after", _instant_ns)
-    if before is not None and after is not None and after >= before:
-        _conflict(
-            section, "modified_after", "modified_after is not before modified_before: no file passes both"
-        )
-    return FilterSettings(
-        include=_patterns(section.get("include")),
-        exclude=_patterns(section.get("exclude")),
-        rules=_texts(section.get("rules")),
-        min_size_bytes=min_size,
-        max_size_bytes=max_size,
-        older_than_seconds=older,
-        newer_than_seconds=newer,
-        modified_before_ns=before,
-        modified_after_ns=after,
-        kinds=tuple(Kind(text) for text in _texts(section.get("kinds"))),
-        manifest=_build_manifest(section),
-        delete_excluded=_delete_excluded(section, options),
-    )
-
-
 def build_guards(section: Section) -> Guards:
     """The guards. A cap that is written replaces the built-in rule and counts from the first entry on."""
     default = Guards()
@@ -210,22 +180,8 @@ def build_reports(node: Node | None) -> tuple[ReportFormat, ...]:
     """The reports to write, in the order of the formats, whatever order they were given in."""
     if node is None:
         return DEFAULT_REPORTS
-    wanted = set(_texts(node))
+    wanted = set(texts(node))
     return tuple(report for report in ReportFormat if report.value in wanted)
-
-
-def split_patterns(text: str) -> list[str]:
-    """DataSync's filter value -> its patterns: split at every `|` that no backslash escapes; escapes stay."""
-    patterns, start, at = [], 0, 0
-    while at < len(text):
-        if text[at] == "\\":
-            at += 1
-        elif text[at] == "|":
-            patterns.append(text[start:at])
-            start = at + 1
-        at += 1
-    patterns.append(text[start:])
-    return [pattern for pattern in patterns if pattern]
 
 
 def _build_metadata(section: Section) -> MetadataOptions:
@@ -289,37 +245,6 @@ def _build_limit(section: Section, key: str, default: Limit) -> Limit:
     )
 
 
-def _build_manifest(section: Section) -> ManifestSettings | None:
-    node = section.get("manifest")
-    if not isinstance(node, Mapping):
-        return None
-    others = [key for key in ("include", "exclude", "rules") if section.get(key) is not None]
-    if others:
-        _conflict(section, "manifest", f"a manifest cannot be used together with {' and '.join(others)}")
-    file = text_of(node.get("file"))
-    if file is None or file == "-":
-        path = None
-    else:
-        path = os.path.normpath(
-            os.path.join(node.members["file"].node.source.directory, os.path.expanduser(file))
-        )
-    return ManifestSettings(file=path, format=text_of(node.get("format")) or "csv")
-
-
-def _delete_excluded(section: Section, options: Section) -> bool:
-    own, other = section.get("delete_excluded"), options.get("delete_excluded")
-    if own is not None and other is not None and plain(own) != plain(other):
-        section.faults.add(
-            other, "options.delete_excluded contradicts filters.delete_excluded", expected="one of the two"
-        )
-    return section.flag("delete_excluded", options.flag("delete_excluded", False))
-
-
-def _conflict(section: Section, key: str, message: str) -> None:
-    assert section.node is not None
-    section.faults.add(section.node.members[key].key, message)
-
-
 def _timezone(section: Section, key: str) -> str | None:
     node, text = section.get(key), section.text(key)
     if node is None or text is None:
@@ -348,23 +273,8 @@ def _minute(text: str) -> int:
     return int(hours) * 60 + int(minutes)
 
 
-def _instant_ns(text: str) -> int:
-    """RFC 3339; a date alone is its midnight in UTC."""
-    try:
-        instant = datetime.fromisoformat(text.upper())
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a date that exists: {error}") from error
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
-
-
-def _patterns(node: Node | None) -> tuple[str, ...]:
-    texts = (node.value,) if isinstance(node, Scalar) and isinstance(node.value, str) else _texts(node)
-    return tuple(pattern for text in texts for pattern in split_patterns(text))
-
-
-def _texts(node: Node | None) -> tuple[str, ...]:
+def texts(node: Node | None) -> tuple[str, ...]:
+    """The texts of a list, in its order."""
     if not isinstance(node, Sequence):
         return ()
     return tuple(text for text in map(text_of, node.children) if text is not None)
