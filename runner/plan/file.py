@@ -46,6 +46,13 @@ class PlanWriter:
         dropped, self._counts[stage] = self._counts[stage], 0
         return dropped
 
+    def lines(self, stage: Stage) -> Iterator[bytes]:
+        """What a stage holds so far, before ids are given."""
+        spool = self._spools[stage]
+        spool.seek(0)
+        yield from spool
+        spool.seek(0, os.SEEK_END)
+
     @property
     def counts(self) -> tuple[int, ...]:
         """Actions per stage."""

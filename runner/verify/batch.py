@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from runner.errors import EntryCode, EntryError
-from runner.locations.protocol import Digests, Location, Throttle
+from runner.locations.protocol import Location, Throttle
 from runner.model.action import Action, ActionKind, Finding, Outcome, OutcomeStatus, Verdict
 from runner.model.entry import Entry, Kind
 from runner.model.execution import Counts
 from runner.model.task import DigestAlgorithm
 from runner.model.wire import decode_line, encode_line
-from runner.verify.content import content_digest
+from runner.inventory.content import content_digest
 from runner.verify.judge import added, judge_digest, judge_facts
 
 
@@ -138,10 +138,7 @@ class Verifier:
         return judge_digest(pair.expected, expected, actual, pair.facts, self._agent)
 
     def _digest(self, location: Location, entry: Entry, algorithm: str) -> str:
-        wanted = DigestAlgorithm(algorithm)
-        if isinstance(location, Digests):
-            return location.digest(entry, wanted, self._throttle)
-        return content_digest(location, entry, wanted, self._throttle)
+        return content_digest(location, entry, DigestAlgorithm(algorithm), self._throttle)
 
     def _unreadable(self, path: str, error: EntryError) -> Finding:
         if error.entry_code is EntryCode.CANCELLED:

@@ -1,0 +1,50 @@
+"""What every call of the pipeline is given, and how it is told to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from runner.clock import Clock
+from runner.errors import InterruptedByUserError
+from runner.history.state import StateDirectory
+from runner.locations.registry import Registry
+from runner.model.events import Subscriber, ignore_events
+from runner.model.task import Configuration
+
+
+class Cancellation:
+    """A request to stop, in two steps. Safe to call from a signal handler or another thread."""
+
+    def __init__(self) -> None:
+        self.level = 0
+
+    def request(self) -> int:
+        """First call: finish the files in flight. Second: stop now, undo what is in flight. Returns the level."""
+        self.level = min(2, self.level + 1)
+        return self.level
+
+    def check(self) -> None:
+        """Raises InterruptedByUserError when asked to stop: for phases that have nothing in flight."""
+        if self.level:
+            raise InterruptedByUserError("interrupted before anything was written")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every call needs besides its task. `accept` are names of guards that the user accepts this once.
+
+    `standard_input` is read for a manifest named `-`.
+    """
+
+    configuration: Configuration
+    registry: Registry
+    clock: Clock
+    subscriber: Subscriber = ignore_events
+    accept: frozenset[str] = frozenset()
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    standard_input: BinaryIO | None = None
+
+    @property
+    def state(self) -> StateDirectory:
+        return StateDirectory(self.configuration.state_directory)

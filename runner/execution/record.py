@@ -1,0 +1,393 @@
+"""One execution from its first moment to its report: phases, lock, plan, journal, history."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+import runner
+from runner.clock import iso_utc
+from runner.config.describe import describe_task
+from runner.diff.tally import Tally
+from runner.errors import (
+    EntryCode,
+    EntryError,
+    ExitCode,
+    GuardRefusedError,
+    InterruptedByUserError,
+    LocationUnavailableError,
+    LockHeldError,
+    RunnerError,
+)
+from runner.execution.context import Context
+from runner.execution.crew import Crew, crew
+from runner.execution.notebook import Notebook
+from runner.execution.past import write_past
+from runner.execution.phases import Phases
+from runner.execution.working import transfer, verify_everything, verify_what_was_transferred
+from runner.history.lock import DestinationLock, LockOwner
+from runner.locations.pair import Endpoints
+from runner.locations.protocol import HoldsLock, Sweeps
+from runner.model.action import Finding
+from runner.model.entry import Phase, Problem
+from runner.model.events import Ended, Message
+from runner.model.execution import (
+    LISTED_AT_MOST,
+    Counters,
+    Counts,
+    EndpointSummary,
+    Execution,
+    GuardVerdict,
+    Report,
+    Trigger,
+)
+from runner.model.task import LocationSettings, Task
+from runner.model.wire import encode_line
+from runner.plan.file import PlanReader, write_plan_file
+from runner.plan.guards import Past
+from runner.plan.prepare import Prepared, endpoint_summary
+from runner.report.assemble import TransferSums, counters_after, echoed_findings, exit_code_of
+from runner.report.render import write_report
+from runner.report.words import summary_sentence
+from runner.transfer.coordinate import Transferred
+from runner.transfer.quarantine import purge
+from runner.verify.whole import Verified
+
+REPORT_VERSION = 1
+_PROBLEM_CODES = {
+    LocationUnavailableError: EntryCode.UNAVAILABLE,
+    LockHeldError: EntryCode.LOCKED,
+    InterruptedByUserError: EntryCode.CANCELLED,
+}
+
+
+class ExecutionRecord:
+    """A context manager. Whatever happens inside, a report is written and history is told.
+
+    More than eight methods: these are the steps that pipeline.py tells in order.
+    """
+
+    def __init__(self, task: Task, context: Context, trigger: Trigger) -> None:
+        self.task = task
+        self.context = context
+        self.trigger = trigger
+        state = context.state
+        self.execution_id = state.new_execution_id(context.clock)
+        self.folder = state.execution_folder(self.execution_id)
+        self._started_at = context.clock.now()
+        self._began = context.clock.monotonic()
+        self._phases = Phases(task.name, self.execution_id, context.clock, context.subscriber)
+        self._notebook = Notebook(context)
+        self._endpoints: dict[str, EndpointSummary] = {
+            side: EndpointSummary(settings.name, settings.type, _describe(context, settings))
+            for side, settings in (("source", task.source), ("destination", task.destination))
+        }
+        self._counters = Counters()
+        self._transferred: Transferred | None = None
+        self._verified: Verified | None = None
+        self._guards: tuple[GuardVerdict, ...] = ()
+        self._problems: list[Problem] = []
+        self._problems_total = 0
+        self._findings: list[Finding] = []
+        self._plan_digest: str | None = None
+        self._error_code: ExitCode | None = None
+        self._report: Report | None = None
+
+    # -- steps, in the order of the story ------------------------------------------------------------------
+
+    def __enter__(self) -> ExecutionRecord:
+        self._notebook.started(self.execution_id, self.task, self.trigger, self._started_at)
+        return self
+
+    def enter(self, phase: Phase) -> None:
+        self._phases.enter(phase)
+
+    @property
+    def cancelled(self) -> bool:
+        return self.context.cancellation.level > 0
+
+    @contextlib.contextmanager
+    def destination_lock(self) -> Iterator[None]:
+        """One writer per destination. Raises LockHeldError."""
+        owner = LockOwner(
+            execution_id=self.execution_id,
+            task=self.task.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=iso_utc(self._started_at),
+            command=" ".join(os.path.basename(part) for part in sys.argv[:2]),
+        )
+        key = f"{self.task.destination.type} {self._endpoints['destination'].description}"
+        with DestinationLock(self.context.state.locks_folder, key, owner):
+            yield
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Endpoints]:
+        """Both locations. Raises LocationUnavailableError."""
+        with Endpoints(self.task, self.context.registry, self.execution_id) as endpoints:
+            for side in ("source", "destination"):
+                self._endpoints[side] = endpoint_summary(endpoints, self.task, side)
+            yield endpoints
+
+    def keep_plan(self, prepared: Prepared) -> str:
+        """Write this execution's plan into its folder; returns the path."""
+        path = os.path.join(self.folder, "plan.jsonl")
+        trailer = write_plan_file(path, prepared.writer, prepared.header, prepared.trailer)
+        self._adopt(trailer.counters, trailer.guards, trailer.problems, trailer.problems_total, trailer.digest)
+        return path
+
+    def adopt_plan(self, reader: PlanReader) -> None:
+        """Take a reviewed plan as this execution's own; a copy is kept in its folder."""
+        trailer = reader.trailer
+        guards = tuple(
+            msgspec.structs.replace(verdict, accepted=verdict.accepted or verdict.guard in self.context.accept)
+            for verdict in trailer.guards
+        )
+        reader.copy_to(os.path.join(self.folder, "plan.jsonl"))
+        self._adopt(trailer.counters, guards, trailer.problems, trailer.problems_total, trailer.digest)
+
+    def refuse_if_guarded(self) -> None:
+        """Raises GuardRefusedError when a guard objects and is not accepted."""
+        refusing = [verdict for verdict in self._guards if not verdict.accepted]
+        if refusing:
+            raise GuardRefusedError(
+                "; ".join(f"{verdict.guard}: {verdict.message}" for verdict in refusing),
+                guards=[verdict.guard for verdict in refusing],
+                remedy=refusing[0].remedy,
+            )
+
+    def hold_destination(self, endpoints: Endpoints) -> None:
+        """The lock on the destination itself, where it can be held; then what dead executions left is removed."""
+        destination = endpoints.destination
+        if isinstance(destination, HoldsLock) and not destination.lock():
+            raise LockHeldError(
+                f"another program holds the destination {self._endpoints['destination'].description}",
+                remedy="Wait until it has ended. To see executions of this configuration: sync-runner status",
+            )
+        if isinstance(destination, Sweeps):
+            known = set(self.context.state.execution_ids()) - {self.execution_id}
+            for path, execution_id in list(destination.leftovers()):
+                if execution_id in known:
+                    destination.remove_leftover(path)
+
+    @contextlib.contextmanager
+    def workers(self, endpoints: Endpoints, reader: PlanReader | None, *, refresh: bool) -> Iterator[Crew]:
+        """Workers for a plan, or for reading everything."""
+        with crew(
+            self.task,
+            self.context,
+            endpoints,
+            execution_id=self.execution_id,
+            refresh=refresh,
+            actions=reader.trailer.actions if reader is not None else None,
+            size_bytes=reader.trailer.totals.bytes_to_write if reader is not None else 0,
+        ) as crewed:
+            yield crewed
+
+    def transfer(self, reader: PlanReader, crewed: Crew) -> None:
+        with open(self._journal, "xb", buffering=0, opener=_private) as journal:
+            self._transferred = transfer(reader, self.context, crewed, journal)
+        sums = _sums(self._transferred)
+        self._counters = counters_after(self._counters, sums)
+        problems = [outcome.problem for outcome in self._transferred.attention if outcome.problem is not None]
+        self._add_problems(problems, self._transferred.attention_total)
+        self._findings += echoed_findings(self._transferred.attention)
+
+    def purge_quarantine(self, endpoints: Endpoints) -> None:
+        """Quarantined entries past their time go."""
+        try:
+            purge(
+                endpoints.destination,
+                self.context.clock.now().timestamp(),
+                self.task.options.quarantine_keep_days,
+            )
+        except EntryError as error:
+            self._add_problems([Problem.from_error(error, self._phases.current, "destination")], 1)
+
+    def verify_transferred(self, reader: PlanReader, crewed: Crew) -> None:
+        assert self._transferred is not None
+        verified = verify_what_was_transferred(
+            reader, self._transferred, self._journal, self.context, crewed
+        )
+        self._add_verified(verified)
+
+    def verify_whole(self, endpoints: Endpoints, crewed: Crew, *, allows_extras: bool) -> None:
+        verified, tally = verify_everything(
+            self.task, self.context, endpoints, crewed, allows_extras=allows_extras
+        )
+        if self.trigger is Trigger.VERIFY:
+            self._counters = _counters_of_verification(tally, verified)
+            self._add_problems(tally.problems, tally.problems_total)
+        self._add_verified(verified)
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """What an error inside means: an end of the execution with its own exit code, and a report."""
+        try:
+            yield
+        except GuardRefusedError:
+            self._error_code = ExitCode.GUARD_REFUSED
+            self._counters = counters_after(self._counters, None)
+        except (LocationUnavailableError, LockHeldError, InterruptedByUserError) as error:
+            self._error_code = error.exit_code
+            self._counters = counters_after(self._counters, None) if self._transferred is None else self._counters
+            message = error.message if error.remedy is None else f"{error.message}. {error.remedy}"
+            self._add_problems([Problem("", self._phases.current, _PROBLEM_CODES[type(error)], message)], 1)
+        except EntryError as error:
+            self._error_code = ExitCode.ACTIONS_FAILED
+            self._add_problems([Problem.from_error(error, self._phases.current)], 1)
+
+    def report(self) -> Report:
+        """Write everything down; the report is whole on disk and in history when this returns."""
+        if self._report is not None:
+            return self._report
+        findings = tuple(self._findings)
+        if self._error_code is not None:
+            exit_code = self._error_code
+        else:
+            failed = self._counters.actions_failed
+            exit_code = exit_code_of(self.cancelled, failed, self._problems_total, findings)
+        status = Phase.SUCCESS if exit_code is ExitCode.DONE else Phase.ERROR
+        if exit_code is ExitCode.INTERRUPTED:
+            status = Phase.CANCELLED
+        self._phases.close(status)
+        self._report = self._assembled(exit_code, status, findings)
+        self._write(self._report)
+        self.context.subscriber(Ended(self.task.name, self.execution_id, status))
+        return self._report
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._report is None:
+            # A defect or a fault of configuration that shows late: history has to know that this ended.
+            self._error_code = error.exit_code if isinstance(error, RunnerError) else ExitCode.INTERNAL
+            message = f"{type(error).__name__}: {error}"
+            self._add_problems([Problem("", self._phases.current, EntryCode.INTERNAL, message)], 1)
+            self.report()
+        for warning in self._notebook.close():
+            self.context.subscriber(Message("warning", warning))
+
+    # -- parts ---------------------------------------------------------------------------------------------
+
+    @property
+    def _journal(self) -> str:
+        return os.path.join(self.folder, "outcomes.jsonl")
+
+    def _adopt(
+        self,
+        counters: Counters,
+        guards: tuple[GuardVerdict, ...],
+        problems: tuple[Problem, ...],
+        problems_total: int,
+        digest: str,
+    ) -> None:
+        self._counters, self._guards, self._plan_digest = counters, guards, digest
+        self._add_problems(problems, problems_total)
+
+    def _add_problems(self, problems: Sequence[Problem], total: int) -> None:
+        self._problems_total += total
+        self._problems.extend(problems)
+
+    def _add_verified(self, verified: Verified) -> None:
+        self._verified = verified
+        self._findings += verified.findings
+        self._counters = msgspec.structs.replace(
+            self._counters,
+            verified=verified.verified,
+            failed_verify=verified.failed,
+            bytes_verified=verified.bytes,
+        )
+
+    def _assembled(self, exit_code: ExitCode, status: Phase, findings: tuple[Finding, ...]) -> Report:
+        ended_at = self.context.clock.now()
+        counters = self._counters
+        summary = summary_sentence(
+            status,
+            exit_code,
+            counters,
+            self._guards,
+            self._problems_total,
+            len(findings),
+            self._verified is not None,
+        )
+        execution = Execution(
+            execution_id=self.execution_id,
+            task=self.task.name,
+            trigger=self.trigger,
+            status=status,
+            exit_code=int(exit_code),
+            summary=summary,
+            started_at=iso_utc(self._started_at),
+            ended_at=iso_utc(ended_at),
+            duration_seconds=self.context.clock.monotonic() - self._began,
+            host=socket.gethostname(),
+            runner_version=runner.__version__,
+            config_file=self.context.configuration.file,
+            config_digest=self.task.config_digest,
+            filter_digest=self.task.filter_digest,
+            plan_digest=self._plan_digest,
+        )
+        return Report(
+            version=REPORT_VERSION,
+            execution=execution,
+            source=self._endpoints["source"],
+            destination=self._endpoints["destination"],
+            settings=describe_task(self.task),
+            phases=self._phases.timings(),
+            counters=counters,
+            guards=self._guards,
+            problems=tuple(self._problems[:LISTED_AT_MOST]),
+            problems_total=self._problems_total,
+            findings=findings[:LISTED_AT_MOST],
+            findings_total=len(findings),
+            outcomes_file="outcomes.jsonl" if self._transferred is not None else None,
+        )
+
+    def _write(self, report: Report) -> None:
+        for name, values in (("problems", self._problems), ("findings", self._findings)):
+            with open(os.path.join(self.folder, f"{name}.jsonl"), "xb", opener=_private) as stream:
+                stream.writelines(encode_line(value) + b"\n" for value in values)
+        write_report(self.folder, report, self.task.reports)
+        self._notebook.ended(report, self.folder)
+        if report.execution.status is Phase.SUCCESS and self.trigger is not Trigger.VERIFY:
+            listed = report.counters.listed
+            past = Past(
+                report.execution.filter_digest,
+                report.source.identity,
+                report.destination.identity,
+                max(0, listed.files + listed.folders - 1),
+            )
+            write_past(self.context.state, self.task.name, past)
+
+
+def _describe(context: Context, settings: LocationSettings) -> str:
+    return context.registry.driver(settings.type).describe(settings)
+
+
+def _sums(transferred: Transferred) -> TransferSums:
+    values: dict[str, Any] = {name: getattr(transferred.sums, name) for name in TransferSums.__struct_fields__}
+    return TransferSums(**values)
+
+
+def _counters_of_verification(tally: Tally, verified: Verified) -> Counters:
+    """A verification transfers nothing: what was listed at the source is excluded, failed or left as it was."""
+    counters = tally.counters()
+    left = Counts(
+        counters.listed.files - counters.excluded.files - counters.failed.files,
+        counters.listed.folders - counters.excluded.folders - counters.failed.folders,
+    )
+    return msgspec.structs.replace(counters, skipped=left, kept=Counts(verified.kept, 0))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

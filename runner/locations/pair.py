@@ -1,0 +1,150 @@
+"""Two locations of one task: what both can carry, what is lost on the way, and both opened together."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from runner.locations.protocol import Capabilities, Driver, Identifies, Identity, Linking, Location, OpenSettings
+from runner.locations.registry import Registry
+from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Kind
+from runner.model.task import Owner, SymlinkMode, Task, TaskOptions
+
+_FIELD_NAMES = {
+    "mode": "permissions",
+    "uid": "owner",
+    "gid": "group",
+    "user": "owner",
+    "group": "group",
+    "xattrs": "extended attributes",
+    "acls": "POSIX ACLs",
+    "mtime": "modification times",
+    "atime_ns": "access times",
+}
+
+
+def asked_attributes(options: TaskOptions) -> frozenset[str]:
+    """Fields of Attributes that the task wants carried."""
+    metadata = options.metadata
+    wanted: set[str] = {"device"}
+    if metadata.mode:
+        wanted.add("mode")
+    if metadata.atime:
+        wanted.add("atime_ns")
+    if metadata.xattrs:
+        wanted.add("xattrs")
+    if metadata.acls:
+        wanted.add("acls")
+    if metadata.owner is Owner.IDS:
+        wanted |= {"uid", "gid"}
+    elif metadata.owner is Owner.NAMES:
+        wanted |= {"user", "group"}
+    return frozenset(wanted)
+
+
+def losses(options: TaskOptions, source: Capabilities, destination: Capabilities) -> tuple[str, ...]:
+    """What this pair cannot carry although the task asks for it, one line each, for people."""
+    lines = []
+    for name in sorted(asked_attributes(options) - {"device"}):
+        if name in source.attributes and name not in destination.attributes:
+            lines.append(f"{_FIELD_NAMES.get(name, name)} are not carried: the destination cannot hold them")
+    for kind in sorted(source.kinds - destination.kinds):
+        if _takes_part(kind, options):
+            lines.append(f"a {kind.value.replace('_', ' ')} is reported as a problem: the destination cannot hold it")
+    if options.metadata.mtime and "mtime" in source.attributes:
+        if "mtime" not in destination.attributes or destination.mtime_resolution_ns is None:
+            lines.append("modification times are not carried: the destination keeps none; files are compared by size")
+        elif destination.mtime_resolution_ns > (source.mtime_resolution_ns or 1):
+            lines.append(f"modification times are kept to {destination.mtime_resolution_ns / 1e9:g} s")
+    if source.hard_links and options.hard_links and not destination.hard_links:
+        lines.append("hard links become separate files: the destination has none")
+    if source.empty_directories and not destination.empty_directories:
+        lines.append("empty folders are not carried: the destination has none")
+    return tuple(lines)
+
+
+def _takes_part(kind: Kind, options: TaskOptions) -> bool:
+    if kind in DEVICE_KINDS:
+        return options.devices
+    if kind in SPECIAL_KINDS:
+        return options.special_files
+    return kind is not Kind.SYMLINK or options.symlinks is SymlinkMode.PRESERVE
+
+
+class Endpoints:
+    """Both locations of a task, open. A context manager; opening may raise LocationUnavailableError.
+
+    `attributes` are the metadata fields that the task wants and both sides hold.
+    """
+
+    def __init__(self, task: Task, registry: Registry, execution_id: str) -> None:
+        self.source_driver: Driver = registry.driver(task.source.type)
+        self.destination_driver: Driver = registry.driver(task.destination.type)
+        source_capabilities = self.source_driver.capabilities(task.source)
+        destination_capabilities = self.destination_driver.capabilities(task.destination)
+        self.losses = losses(task.options, source_capabilities, destination_capabilities)
+        self.attributes = (
+            asked_attributes(task.options) & source_capabilities.attributes & destination_capabilities.attributes
+        )
+        self.source_open = self._open_settings(task.options, execution_id, task.options.symlinks)
+        # What stands at the destination is looked at as it is: a link there is a link.
+        self.destination_open = self._open_settings(task.options, execution_id, SymlinkMode.PRESERVE)
+        self.in_process_only = self.source_driver.in_process_only or self.destination_driver.in_process_only
+        self.source: Location = self.source_driver.open(task.source, self.source_open, create=False)
+        try:
+            self.destination: Location = self.destination_driver.open(
+                task.destination, self.destination_open, create=True
+            )
+        except BaseException:
+            self.source.close()
+            raise
+
+    def _open_settings(self, options: TaskOptions, execution_id: str, symlinks: SymlinkMode) -> OpenSettings:
+        return OpenSettings(
+            attributes=self.attributes,
+            symlinks=symlinks,
+            durability=options.durability,
+            integrity=options.integrity,
+            digest=options.digest,
+            sparse=options.sparse,
+            execution_id=execution_id,
+        )
+
+    @property
+    def preserves_hard_links(self) -> bool:
+        return (
+            self.source.capabilities.hard_links
+            and self.destination.capabilities.hard_links
+            and isinstance(self.destination, Linking)
+        )
+
+    @property
+    def carries_mtime(self) -> bool:
+        return all(
+            "mtime" in location.capabilities.attributes and location.capabilities.mtime_resolution_ns is not None
+            for location in (self.source, self.destination)
+        )
+
+    @property
+    def mtime_tolerance_ns(self) -> int:
+        """Times closer than this cannot be told apart by both sides; 0 when both keep nanoseconds."""
+        coarsest = max(
+            location.capabilities.mtime_resolution_ns or 1 for location in (self.source, self.destination)
+        )
+        return 0 if coarsest <= 1 else coarsest
+
+    def identities(self) -> tuple[Identity | None, Identity | None]:
+        """Facts that tell both endpoints from others at the same address."""
+        source, destination = self.source, self.destination
+        return (
+            source.identity() if isinstance(source, Identifies) else None,
+            destination.identity() if isinstance(destination, Identifies) else None,
+        )
+
+    def __enter__(self) -> Endpoints:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.source.close()
+        self.destination.close()

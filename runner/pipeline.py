@@ -1,0 +1,213 @@
+"""The whole story: sync.yaml -> plan -> apply -> verify -> report. The command line and any service call this.
+
+Every function takes a task and a Context; none prints. A run always ends in a Report, also when it was refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runner.errors import PlanFileError, UsageError
+from runner.execution.circumstances import circumstances, read_selection
+from runner.execution.context import Cancellation, Context
+from runner.execution.record import ExecutionRecord
+from runner.locations.pair import Endpoints
+from runner.model.entry import Entry, Phase, Problem
+from runner.model.events import Planned
+from runner.model.execution import Report, Trigger
+from runner.model.plan import Explanation, PlanSummary
+from runner.model.task import DeletedFiles, Task, VerifyMode
+from runner.plan.file import PlanReader, write_plan_file
+from runner.plan.prepare import Prepared, endpoint_summary, prepare
+
+NO_EXECUTION = "000000000000"
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What came back from quarantine (or would, when only listed)."""
+
+    execution: str
+    entries: tuple[str, ...]
+    restored: int
+    problems: tuple[Problem, ...]
+
+
+def plan_task(task: Task, context: Context, output: str | None = None) -> PlanSummary:
+    """List, compare and decide; nothing is written but the plan file, when `output` names one.
+
+    Raises LocationUnavailableError, UsageError, EntryError (a listing that breaks its promises).
+    """
+    with Endpoints(task, context.registry, NO_EXECUTION) as endpoints:
+        prepared = _prepare(task, context, endpoints)
+        trailer = prepared.trailer
+        if output is not None:
+            trailer = write_plan_file(output, prepared.writer, prepared.header, trailer)
+        return PlanSummary(
+            header=prepared.header,
+            trailer=trailer,
+            largest=prepared.largest,
+            first=prepared.first,
+            file=output,
+        )
+
+
+def run_task(task: Task, context: Context, trigger: Trigger = Trigger.MANUAL) -> Report:
+    """Plan, apply, verify, report. Raises only for faults of the state folder or defects."""
+    with ExecutionRecord(task, context, trigger) as record:
+        with record.guarded():
+            record.enter(Phase.LAUNCHING)
+            with record.destination_lock(), record.opened() as endpoints:
+                record.enter(Phase.PREPARING)
+                prepared = _prepare(task, context, endpoints)
+                plan_file = record.keep_plan(prepared)
+                record.refuse_if_guarded()
+                _carry_out(task, record, endpoints, PlanReader(plan_file), refresh=True)
+        return record.report()
+
+
+def apply_plan(plan_file: str, context: Context) -> Report:
+    """Carry out a plan file, action by action, exactly as it was reviewed.
+
+    Raises PlanFileError when it is damaged or was made for another configuration: nothing was written then.
+    """
+    reader = PlanReader(plan_file)
+    task = _task_of(reader, context)
+    with ExecutionRecord(task, context, Trigger.APPLY) as record:
+        with record.guarded():
+            record.enter(Phase.LAUNCHING)
+            with record.destination_lock(), record.opened() as endpoints:
+                record.enter(Phase.PREPARING)
+                _check_endpoints(reader, task, endpoints)
+                record.adopt_plan(reader)
+                record.refuse_if_guarded()
+                _carry_out(task, record, endpoints, reader, refresh=False)
+        return record.report()
+
+
+def verify_task(task: Task, context: Context) -> Report:
+    """Read both sides completely and say what differs; writes nothing at either."""
+    with ExecutionRecord(task, context, Trigger.VERIFY) as record:
+        with record.guarded():
+            record.enter(Phase.LAUNCHING)
+            with record.opened() as endpoints:
+                record.enter(Phase.VERIFYING)
+                with record.workers(endpoints, None, refresh=False) as crew:
+                    record.verify_whole(endpoints, crew, allows_extras=False)
+        return record.report()
+
+
+def explain_path(task: Task, context: Context, path: str) -> Explanation:
+    """Why `path` is or is not copied, changed or deleted: the planner's own answer."""
+    from runner.plan.explain import explain
+
+    with Endpoints(task, context.registry, NO_EXECUTION) as endpoints:
+        selection = read_selection(task, context)
+        return explain(task, endpoints, selection, circumstances(task, context), path)
+
+
+def restore(
+    task: Task, context: Context, execution: str | None, paths: Sequence[str], list_only: bool
+) -> RestoreResult:
+    """Bring quarantined entries back to where they were; nothing is overwritten. `execution` None = the latest."""
+    from runner.plan.prepare import NoThrottle
+    from runner.transfer import quarantine
+
+    with Endpoints(task, context.registry, NO_EXECUTION) as endpoints:
+        known = quarantine.quarantined_executions(endpoints.destination)
+        if not known:
+            raise UsageError(f"nothing of task {task.name!r} is in quarantine at the destination")
+        chosen = known[-1] if execution in (None, "latest") else execution
+        if chosen not in known:
+            raise UsageError(
+                f"execution {chosen!r} has nothing in quarantine", remedy="These have: " + ", ".join(known)
+            )
+        root = quarantine.quarantine_path(chosen, "")
+        if list_only:
+            found = list(quarantine.quarantined(endpoints.destination, chosen))
+            entries = tuple(one.path[len(root) :] for one in found if isinstance(one, Entry))
+            return RestoreResult(chosen, entries, 0, tuple(one for one in found if isinstance(one, Problem)))
+        restored, problems = quarantine.restore(endpoints.destination, chosen, paths, NoThrottle())
+        return RestoreResult(chosen, tuple(restored), len(restored), tuple(problems))
+
+
+def read_plan_summary(plan_file: str) -> PlanSummary:
+    """A plan file as `plan` showed it when it was made. Raises PlanFileError."""
+    from runner.plan.preview import previewed
+
+    return previewed(PlanReader(plan_file))
+
+
+# -- steps ---------------------------------------------------------------------------------------------------
+
+
+def _prepare(task: Task, context: Context, endpoints: Endpoints) -> Prepared:
+    selection = read_selection(task, context)
+    prepared = prepare(task, endpoints, selection, circumstances(task, context))
+    totals = prepared.trailer.totals
+    context.subscriber(Planned(prepared.trailer.actions, totals.bytes_to_write))
+    return prepared
+
+
+def _carry_out(
+    task: Task, record: ExecutionRecord, endpoints: Endpoints, reader: PlanReader, *, refresh: bool
+) -> None:
+    options = task.options
+    record.hold_destination(endpoints)
+    with record.workers(endpoints, reader, refresh=refresh) as crew:
+        record.enter(Phase.TRANSFERRING)
+        record.transfer(reader, crew)
+        if options.preserve_deleted_files is DeletedFiles.QUARANTINE and not record.cancelled:
+            record.purge_quarantine(endpoints)
+        if record.cancelled or options.verify_mode is VerifyMode.NONE:
+            return
+        record.enter(Phase.VERIFYING)
+        if options.verify_mode is VerifyMode.ONLY_FILES_TRANSFERRED:
+            record.verify_transferred(reader, crew)
+        else:
+            keeps = options.preserve_deleted_files is DeletedFiles.PRESERVE or not reader.trailer.complete
+            record.verify_whole(endpoints, crew, allows_extras=keeps)
+
+
+def _task_of(reader: PlanReader, context: Context) -> Task:
+    name = reader.header.task
+    task = context.configuration.tasks.get(name)
+    again = f"Make a new plan: sync-runner plan {name} -c {context.configuration.file} -o {reader.path}"
+    if task is None:
+        raise PlanFileError(
+            f"{reader.path} is a plan for task {name!r}, which {context.configuration.file} does not declare",
+            remedy="Name the configuration it was made for: sync-runner apply PLAN -c FILE",
+        )
+    if task.config_digest != reader.header.config_digest:
+        raise PlanFileError(
+            f"{reader.path} was made for another configuration of task {name!r}: it changed since", remedy=again
+        )
+    return task
+
+
+def _check_endpoints(reader: PlanReader, task: Task, endpoints: Endpoints) -> None:
+    """A plan is for these very endpoints: not for another disk mounted at the same place."""
+    for side in ("source", "destination"):
+        planned = getattr(reader.header, side)
+        present = endpoint_summary(endpoints, task, side)
+        if planned.identity is not None and present.identity != planned.identity:
+            raise PlanFileError(
+                f"the {side} is not the one the plan was made for: it was {planned.identity}, "
+                f"it is {present.identity}",
+                remedy="See that everything is mounted that should be, or make a new plan.",
+            )
+
+
+__all__ = [
+    "Cancellation",
+    "Context",
+    "RestoreResult",
+    "apply_plan",
+    "explain_path",
+    "plan_task",
+    "read_plan_summary",
+    "restore",
+    "run_task",
+    "verify_task",
+]

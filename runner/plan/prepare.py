@@ -1,0 +1,265 @@
+"""PREPARING, from two open locations to a decided plan: list, filter, compare, decide, guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from runner.diff.compare import Comparison, ContentEqual
+from runner.diff.merge import Merge, Scope
+from runner.diff.tally import LISTED_PROBLEMS, Tally
+from runner.errors import EntryCode
+from runner.filters.selection import Selection
+from runner.inventory.content import content_digest
+from runner.inventory.listing import inventory
+from runner.inventory.owners import owner_mapping
+from runner.locations.pair import Endpoints
+from runner.locations.protocol import Identifies, Location, Space, Throttle
+from runner.model.action import Action
+from runner.model.difference import Difference
+from runner.model.entry import Entry, Phase, Problem
+from runner.model.execution import Counts, EndpointSummary
+from runner.model.plan import PlanHeader, PlanTrailer
+from runner.model.task import Compare, Limit, Task
+from runner.plan.build import Planner
+from runner.plan.file import PlanWriter
+from runner.plan.guards import GuardFacts, Past, evaluate_guards
+
+Found = Entry | Problem
+Tap = Callable[[Iterator[Found]], Iterator[Found]]
+
+
+class NoThrottle:
+    """Lets everything pass: comparing by checksum is not limited by the transfer's bandwidth."""
+
+    def take(self, size_bytes: int) -> None:
+        return
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Lets `explain` look on while a plan is made; what passes is never changed."""
+
+    source: Tap
+    destination: Tap
+    difference: Callable[[Difference], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A decided plan, not written yet."""
+
+    writer: PlanWriter
+    header: PlanHeader
+    trailer: PlanTrailer
+    largest: tuple[Action, ...]
+    first: tuple[Action, ...]
+    planner: Planner
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What planning is told from outside: settings as plain JSON for the header, the past, accepted guards."""
+
+    described: dict[str, Any]
+    past: Past
+    accepted: frozenset[str]
+    config_file: str
+    on_listed: Callable[[int, int], None] = lambda source, destination: None
+
+
+def comparison_of(task: Task, endpoints: Endpoints) -> Comparison:
+    """What counts as a difference between these two."""
+    options = task.options
+    return Comparison(
+        compare=options.compare,
+        compares_mtime=options.metadata.mtime and endpoints.carries_mtime,
+        mtime_tolerance_ns=max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
+        transfer_all=options.transfer_mode.value == "all",
+    )
+
+
+def scope_of(task: Task, endpoints: Endpoints, selection: Selection) -> Scope:
+    """Which of the source's entries take part."""
+    options = task.options
+    return Scope(
+        includes=None if selection.is_trivial else selection.includes,
+        hides_excluded=task.filters.delete_excluded and not selection.restricts_deletion,
+        symlinks=options.symlinks,
+        special_files=options.special_files,
+        devices=options.devices,
+        hard_links=options.hard_links and endpoints.preserves_hard_links,
+    )
+
+
+def source_listing(
+    task: Task, endpoints: Endpoints, selection: Selection, on_entries: Callable[[int], None] | None = None
+) -> Iterator[Found]:
+    """The source's entries, with owners as they are to be at the destination."""
+    descend = None if selection.is_trivial else selection.descend
+    listing = inventory(endpoints.source, descend, on_entries)
+    mapped = owner_mapping(task.options.metadata)
+    if mapped is None:
+        return listing
+    return (mapped(found) if isinstance(found, Entry) else found for found in listing)
+
+
+def destination_listing(
+    task: Task, endpoints: Endpoints, selection: Selection, on_entries: Callable[[int], None] | None = None
+) -> Iterator[Found]:
+    """The destination's entries; what the filters hide is listed only when it is to be deleted."""
+    descend = None if selection.is_trivial or task.filters.delete_excluded else selection.descend
+    return inventory(endpoints.destination, descend, on_entries)
+
+
+def content_equality(task: Task, endpoints: Endpoints) -> ContentEqual | None:
+    """Reads both sides of a pair, for compare: checksum; None when content is not compared."""
+    if task.options.compare is not Compare.CHECKSUM:
+        return None
+    algorithm = task.options.digest
+    throttle: Throttle = NoThrottle()
+
+    def equal(source: Entry, destination: Entry) -> bool:
+        return content_digest(endpoints.source, source, algorithm, throttle) == content_digest(
+            endpoints.destination, destination, algorithm, throttle
+        )
+
+    return equal
+
+
+def prepare(
+    task: Task,
+    endpoints: Endpoints,
+    selection: Selection,
+    circumstances: Circumstances,
+    taps: Taps | None = None,
+) -> Prepared:
+    """List both sides and decide. Nothing is written anywhere but to unnamed temporary files.
+
+    Raises EntryError when a listing breaks its promises. Memory: one directory's names a level, link groups, the
+    writer's spools.
+    """
+    tally, writer = Tally(), PlanWriter()
+    progress = [0, 0]
+
+    def listed(side: int) -> Callable[[int], None]:
+        def hear(count: int) -> None:
+            progress[side] = count
+            circumstances.on_listed(progress[0], progress[1])
+
+        return hear
+
+    source = source_listing(task, endpoints, selection, listed(0))
+    destination = destination_listing(task, endpoints, selection, listed(1))
+    shares: dict[str, int] = {}
+    if task.guards.max_deletions_per_folder != Limit():
+        destination = _counted_by_folder(destination, shares)
+    if taps is not None:
+        source, destination = taps.source(source), taps.destination(destination)
+    merge = Merge(
+        source,
+        destination,
+        comparison_of(task, endpoints),
+        scope_of(task, endpoints, selection),
+        tally,
+        content_equality(task, endpoints),
+    )
+    planner = Planner(
+        task.options,
+        endpoints.destination.capabilities,
+        writer,
+        tally,
+        None if selection.is_trivial else lambda entry: selection.may_delete(entry).included,
+        selection.includes if task.filters.delete_excluded else None,
+    )
+    for difference in merge.differences():
+        if taps is not None:
+            taps.difference(difference)
+        planner.feed(difference)
+    _note_missing(selection, tally)
+    planner.finish()
+    return _concluded(task, endpoints, circumstances, tally, planner, writer, shares)
+
+
+def _concluded(
+    task: Task,
+    endpoints: Endpoints,
+    circumstances: Circumstances,
+    tally: Tally,
+    planner: Planner,
+    writer: PlanWriter,
+    shares: dict[str, int],
+) -> Prepared:
+    totals = planner.totals()
+    identities = endpoints.identities()
+    facts = GuardFacts(
+        totals=totals,
+        source_entries=max(0, tally.listed_files + tally.listed_folders - 1),
+        destination_entries=max(0, tally.destination_files + tally.destination_folders - 1),
+        destination_entries_by_folder=shares,
+        deletions_by_folder=planner.deletions_by_folder,
+        bytes_needed=planner.bytes_needed,
+        entries_needed=planner.entries_needed,
+        incomplete=tally.incomplete,
+        source_identity=identities[0],
+        destination_identity=identities[1],
+        space=_space(endpoints.destination),
+        wide_root=endpoints.destination_driver.wide_root(task.destination),
+        past=circumstances.past,
+    )
+    trailer = PlanTrailer(
+        actions=sum(writer.counts),
+        stages=writer.counts,
+        totals=totals,
+        counters=planner.counters(),
+        complete=not tally.incomplete,
+        problems=tuple(tally.problems[:LISTED_PROBLEMS]),
+        problems_total=tally.problems_total,
+        guards=evaluate_guards(task, facts, circumstances.accepted, circumstances.config_file),
+        losses=endpoints.losses,
+        destination_entries=Counts(tally.destination_files, tally.destination_folders),
+        destination_bytes=tally.destination_bytes,
+    )
+    header = PlanHeader(
+        task=task.name,
+        config_digest=task.config_digest,
+        filter_digest=task.filter_digest,
+        source=endpoint_summary(endpoints, task, "source"),
+        destination=endpoint_summary(endpoints, task, "destination"),
+        options=circumstances.described,
+    )
+    return Prepared(writer, header, trailer, planner.largest(), planner.first(), planner)
+
+
+def endpoint_summary(endpoints: Endpoints, task: Task, side: str) -> EndpointSummary:
+    """A location as plans and reports show it."""
+    settings = task.source if side == "source" else task.destination
+    driver = endpoints.source_driver if side == "source" else endpoints.destination_driver
+    identity = endpoints.identities()[0 if side == "source" else 1]
+    return EndpointSummary(
+        settings.name, settings.type, driver.describe(settings), identity.describe() if identity else None
+    )
+
+
+def _space(destination: Location) -> Space | None:
+    return destination.space() if isinstance(destination, Identifies) else None
+
+
+def _note_missing(selection: Selection, tally: Tally) -> None:
+    """A path that the manifest names and the source has not is a problem of that path."""
+    for path in selection.missing():
+        tally.listed_files += 1
+        tally.failed_files += 1
+        message = "the manifest names this path, but the source has nothing there"
+        tally.note(Problem(path, Phase.PREPARING, EntryCode.NOT_FOUND, message, side="source"))
+
+
+def _counted_by_folder(listing: Iterator[Found], shares: dict[str, int]) -> Iterator[Found]:
+    for found in listing:
+        if isinstance(found, Entry) and found.path:
+            top = found.path.split("/", 1)[0] if "/" in found.path else ""
+            shares[top] = shares.get(top, 0) + 1
+        yield found
+
+
