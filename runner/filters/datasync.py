@@ -83,9 +83,12 @@ def _anchored(characters: Sequence[str | Star]) -> list[Token]:
 
 
 class PathPatterns:
-    """A list of patterns, ready to be asked. Immutable."""
+    """A list of patterns, ready to be asked. Immutable.
 
-    __slots__ = ("_below", "_index", "_ways", "first", "patterns")
+    `matches(path)` tells whether any pattern matches this very path (without a trailing slash).
+    """
+
+    __slots__ = ("_below", "_index", "_ways", "matches", "patterns")
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.patterns = tuple(pattern for pattern in split_patterns(texts) if pattern.characters)
@@ -97,7 +100,7 @@ class PathPatterns:
         ]
         self._index = PatternIndex(numbered)
         self._below = PatternIndex([pair for pair in numbered if pair[1].ends_with_star])
-        self.first = self._index.last
+        self.matches = self._index.matches
         self._ways: dict[str, str] = {}
         for pattern in self.patterns:
             start = pattern.literal_start
@@ -108,14 +111,10 @@ class PathPatterns:
     def __bool__(self) -> bool:
         return bool(self.patterns)
 
-    def text_of(self, number: int) -> str:
-        """The pattern that `first` answered with."""
-        return self.patterns[len(self.patterns) - number].text
-
     def first_text(self, path: str) -> str | None:
         """The first pattern that matches this very path (without a trailing slash), or None."""
-        number = self.first(path)
-        return None if number == NO_MATCH else self.text_of(number)
+        number = self._index.last(path)
+        return None if number == NO_MATCH else self.patterns[len(self.patterns) - number].text
 
     def way_to(self, folder: str) -> str | None:
         """For a folder (`a/`) on the literal way to what a pattern names: that pattern, else None."""
@@ -123,4 +122,4 @@ class PathPatterns:
 
     def all_below(self, folder: str) -> bool:
         """True when surely everything below the folder (`a/`) matches, if not the folder itself (`/a/*`)."""
-        return self._below.last(folder) != NO_MATCH
+        return self._below.matches(folder)

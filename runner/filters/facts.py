@@ -17,6 +17,10 @@ from runner.units import format_duration, format_size
 
 _NANOSECONDS = 1_000_000_000
 
+# Asked of every entry: a member costs five times as much to look up through its class.
+_DIRECTORY = Kind.DIRECTORY
+_FILE = Kind.FILE
+
 
 class RuleKind(enum.StrEnum):
     """Which sort of rule decided."""
@@ -63,11 +67,11 @@ class FactRules:
         safe.
         """
         kind = entry.kind
-        if kind is Kind.DIRECTORY:
+        if kind is _DIRECTORY:
             return None
         if self._kinds and kind not in self._kinds:
             return _kinds_text(self._kinds), RuleKind.KIND
-        if self._sizes and kind is Kind.FILE:
+        if self._sizes and kind is _FILE:
             for bound in self._sizes:
                 if unknown_refuses if entry.size_bytes is None else bound.refuses(entry.size_bytes):
                     return bound.rule, bound.code

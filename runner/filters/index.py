@@ -8,7 +8,6 @@ from runner.filters.glob import Glob
 
 NO_MATCH = -1
 
-_LastMatch = Callable[[str], int]
 _Affixes = dict[str, int]
 
 # str.endswith with a tuple beats a table a length as long as the tuple is about this short.
@@ -16,13 +15,14 @@ _TUPLE_LIMIT = 48
 
 
 class PatternIndex:
-    """Answers: which is the last pattern, by number, that matches this text?
+    """Answers: does any of these patterns match this text, and which is the last one, by number, that does?
 
-    `last(text)` is that number or NO_MATCH. Exact texts, prefixes and suffixes cost one look-up a length,
-    however many there are; other shapes are tried one by one, highest number first. Immutable.
+    `matches(text)` is the quick question, `last(text)` that number or NO_MATCH. Exact texts, prefixes and
+    suffixes cost one look-up a length, however many there are; other shapes are tried one by one, highest
+    number first. Immutable.
     """
 
-    __slots__ = ("is_empty", "last")
+    __slots__ = ("is_empty", "last", "matches")
 
     def __init__(self, numbered: Iterable[tuple[int, Glob]]) -> None:
         exact: dict[str, int] = {}
@@ -44,30 +44,53 @@ class PatternIndex:
             else:
                 others.append((number, glob))
         others.reverse()
-        self.last: _LastMatch = _last_match(everything, exact, prefixes, suffixes, tuple(others))
+        starts = _AffixTable(prefixes, at_end=False)
+        ends = _AffixTable(suffixes, at_end=True)
+        self.last: Callable[[str], int] = _last_match(everything, exact, starts, ends, tuple(others))
+        self.matches: Callable[[str], bool] = (
+            (lambda text: True) if everything != NO_MATCH else _any_match(exact, starts, ends, tuple(others))
+        )
+
+
+class _AffixTable:
+    """Prefixes (or suffixes) with their numbers, found by one look-up for each different length of them."""
+
+    __slots__ = ("_at_end", "_by_length", "few")
+
+    def __init__(self, affixes: _Affixes, *, at_end: bool) -> None:
+        tables: dict[int, _Affixes] = {}
+        for affix, number in affixes.items():
+            tables.setdefault(len(affix), {})[affix] = number
+        self._by_length = tuple(tables.items())
+        self._at_end = at_end
+        self.few = tuple(affixes) if len(affixes) <= _TUPLE_LIMIT else ()
+
+    def __bool__(self) -> bool:
+        return bool(self._by_length)
+
+    def last(self, text: str) -> int:
+        """The highest number among the affixes of `text`, or NO_MATCH."""
+        best = NO_MATCH
+        for length, table in self._by_length:
+            number = table.get(text[-length:] if self._at_end else text[:length], NO_MATCH)
+            if number > best:
+                best = number
+        return best
 
 
 def _last_match(
     everything: int,
     exact: dict[str, int],
-    prefixes: _Affixes,
-    suffixes: _Affixes,
+    starts: _AffixTable,
+    ends: _AffixTable,
     others: tuple[tuple[int, Glob], ...],
-) -> _LastMatch:
-    """A closure over what is needed: its variables are found faster than attributes, a million times."""
-    last_prefix = _last_affix(prefixes, at_end=False)
-    last_suffix = _last_affix(suffixes, at_end=True)
-    few_suffixes = tuple(suffixes) if len(suffixes) <= _TUPLE_LIMIT else ()
-    few_prefixes = tuple(prefixes) if len(prefixes) <= _TUPLE_LIMIT else ()
+) -> Callable[[str], int]:
+    affixes = tuple(table.last for table in (starts, ends) if table)
 
     def last(text: str) -> int:
-        best = everything
-        if exact and text in exact and exact[text] > best:
-            best = exact[text]
-        if suffixes and (not few_suffixes or text.endswith(few_suffixes)):
-            best = max(best, last_suffix(text))
-        if prefixes and (not few_prefixes or text.startswith(few_prefixes)):
-            best = max(best, last_prefix(text))
+        best = max(everything, exact.get(text, NO_MATCH))
+        for last_affix in affixes:
+            best = max(best, last_affix(text))
         for number, glob in others:
             if number < best:
                 break
@@ -78,19 +101,28 @@ def _last_match(
     return last
 
 
-def _last_affix(affixes: _Affixes, *, at_end: bool) -> _LastMatch:
-    """The highest number among the affixes of a text: one look-up for each different length of an affix."""
-    tables: dict[int, dict[str, int]] = {}
-    for affix, number in affixes.items():
-        tables.setdefault(len(affix), {})[affix] = number
-    by_length = tuple(tables.items())
+def _any_match(
+    exact: dict[str, int], starts: _AffixTable, ends: _AffixTable, others: tuple[tuple[int, Glob], ...]
+) -> Callable[[str], bool]:
+    """A closure over what is there: asked a million times, it must not look at what is not."""
+    few_starts, many_starts = starts.few, None if starts.few or not starts else starts.last
+    few_ends, many_ends = ends.few, None if ends.few or not ends else ends.last
+    tests = tuple(glob.matches for _, glob in others)
 
-    def last(text: str) -> int:
-        best = NO_MATCH
-        for length, table in by_length:
-            number = table.get(text[-length:] if at_end else text[:length], NO_MATCH)
-            if number > best:
-                best = number
-        return best
+    def matches(text: str) -> bool:
+        if exact and text in exact:
+            return True
+        if few_ends and text.endswith(few_ends):
+            return True
+        if few_starts and text.startswith(few_starts):
+            return True
+        if many_ends is not None and many_ends(text) != NO_MATCH:
+            return True
+        if many_starts is not None and many_starts(text) != NO_MATCH:
+            return True
+        for test in tests:  # noqa: SIM110  any() with a generator costs more than the tests
+            if test(text):
+                return True
+        return False
 
-    return last
+    return matches

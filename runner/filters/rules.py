@@ -16,6 +16,8 @@ from runner.filters.index import NO_MATCH, PatternIndex
 _STATES_LIMIT = 4096
 """Folder states kept; each is small, and forgetting one costs only the time to work it out again."""
 
+_BELOW_LIMIT = 256
+
 _Place = tuple[int, int]
 """(number of a rule, how many of its components the path so far has matched)"""
 
@@ -23,19 +25,19 @@ _Place = tuple[int, int]
 class FolderRules:
     """Which anchored rules can match the entries of one folder, and where they go on below it.
 
-    `files` and `folders` answer with the number of the last rule that matches a name (None: none ever does).
-    `staying` places go on below any folder; `named` and `globbed` only below folders of such names.
+    `files` and `folders` know the rules whose last component a name may match (None: there are none).
+    `staying` places go on below any folder; `named` and `globbed` only below folders of such names. `below`
+    remembers where that led, by the places that a name reached.
     """
 
-    __slots__ = ("below_others", "files", "folders", "globbed", "named", "places", "staying")
+    __slots__ = ("below", "files", "folders", "globbed", "named", "staying")
 
     def __init__(self, places: tuple[_Place, ...], rules: Sequence[Rule]) -> None:
-        self.places = places
         finals: list[tuple[int, Glob]] = []
         self.staying: list[_Place] = []
         self.named: dict[str, list[_Place]] = {}
         self.globbed: list[tuple[Glob, _Place]] = []
-        self.below_others: FolderRules | None = None
+        self.below: dict[tuple[_Place, ...], FolderRules] = {}
         for number, position in places:
             components = rules[number].components
             component = components[position]
@@ -53,8 +55,8 @@ class FolderRules:
                     self.globbed.append((component, (number, position + 1)))
         files = PatternIndex([pair for pair in finals if not rules[pair[0]].folders_only])
         folders = PatternIndex(finals)
-        self.files = None if files.is_empty else files.last
-        self.folders = None if folders.is_empty else folders.last
+        self.files = None if files.is_empty else files
+        self.folders = None if folders.is_empty else folders
 
 
 class RuleSet:
@@ -75,8 +77,8 @@ class RuleSet:
         ]
         folder_names = PatternIndex([(number, glob) for number, glob, _ in named])
         file_names = PatternIndex([(number, glob) for number, glob, only in named if not only])
-        self._folder_names = None if folder_names.is_empty else folder_names.last
-        self._file_names = None if file_names.is_empty else file_names.last
+        self._folder_names = None if folder_names.is_empty else folder_names
+        self._file_names = None if file_names.is_empty else file_names
         self._known: dict[tuple[_Place, ...], FolderRules] = {}
         self.root = self._state(
             place
@@ -90,15 +92,25 @@ class RuleSet:
 
     def enter(self, folder: FolderRules, name: str) -> FolderRules:
         """The rules for the entries of the folder `name` in a folder."""
-        moved = [place for glob, place in folder.globbed if glob.matches(name)]
-        moved.extend(folder.named.get(name, ()))
-        if moved:
-            return self._state(closed for place in folder.staying + moved for closed in self._closed(place))
-        if folder.below_others is None:
-            folder.below_others = self._state(
-                closed for place in folder.staying for closed in self._closed(place)
-            )
-        return folder.below_others
+        moved = tuple(folder.named.get(name, ()))
+        if folder.globbed:
+            moved += tuple(place for glob, place in folder.globbed if glob.matches(name))
+        below = folder.below.get(moved)
+        if below is None:
+            if len(folder.below) >= _BELOW_LIMIT:
+                folder.below.clear()
+            reached = [closed for place in (*folder.staying, *moved) for closed in self._closed(place)]
+            below = folder.below[moved] = self._state(reached)
+        return below
+
+    def excludes_file(self, folder: FolderRules, name: str) -> bool:
+        """Whether the last rule that matches `name`, which is no folder, excludes it."""
+        names = self._file_names
+        if (names is not None and names.matches(name)) or (
+            folder.files is not None and folder.files.matches(name)
+        ):
+            return not self.rules[self.last(folder, name, False)].negated
+        return False
 
     def last(self, folder: FolderRules, name: str, is_folder: bool) -> int:
         """The number of the last rule that matches the entry `name` of a folder, or NO_MATCH."""
@@ -106,10 +118,8 @@ class RuleSet:
             by_name, by_path = self._folder_names, folder.folders
         else:
             by_name, by_path = self._file_names, folder.files
-        best = NO_MATCH if by_name is None else by_name(name)
-        if by_path is not None:
-            best = max(best, by_path(name))
-        return best
+        best = NO_MATCH if by_name is None else by_name.last(name)
+        return best if by_path is None else max(best, by_path.last(name))
 
     def _closed(self, place: _Place) -> list[_Place]:
         """A place, and those it reaches when `**` stands for no folder at all."""

@@ -27,9 +27,19 @@ from runner.filters.rules import FolderRules, RuleSet
 from runner.model.entry import Entry, Kind, leaf_name, parent_path
 from runner.model.task import FilterSettings
 
-BUILT_IN = ("/.sync-runner/", "/.sync-runner-*/", "/.aws-datasync/", "/.awssync/", "/.zfs/", ".snapshot/")
+BUILT_IN = (
+    ".sync-runner/",
+    "/.sync-runner-quarantine/",
+    "/.aws-datasync/",
+    "/.awssync/",
+    "/.zfs/",
+    ".snapshot/",
+)
 """Folders (gitignore-like rules) that no task reads, writes or deletes: what this tool and DataSync keep for
 themselves, and what file servers show as snapshots."""
+
+# An enum's member costs five times as much to look up through its class.
+_DIRECTORY = Kind.DIRECTORY
 
 _FOLDERS_LIMIT = 1024
 """Folder states kept. A sorted stream needs those on the way to the present folder; the rest saves little."""
@@ -65,6 +75,7 @@ class _Folder(msgspec.Struct, frozen=True):
     """
 
     path: str
+    bare_path: str
     excluded: bool
     decision: Decision
     protected: Decision | None
@@ -112,6 +123,7 @@ class Selection:
         self._facts = FactRules(settings, now_ns)
         self._root = _Folder(
             path="",
+            bare_path="",
             excluded=False,
             decision=_THE_ROOT,
             protected=None,
@@ -123,8 +135,8 @@ class Selection:
         self._folders = {"": self._root}
         self._present = self._root
         # Asked for every entry: None skips the question.
-        self._first_exclude = self._excludes.first if self._excludes else None
-        self._first_include = self._includes.first if self._includes else None
+        self._excluded = self._excludes.matches if self._excludes else None
+        self._included = self._includes.matches if self._includes else None
         self._asks_rules = bool(self._rules)
         self._asks_facts = not self._facts.is_empty
 
@@ -148,28 +160,25 @@ class Selection:
     def includes(self, entry: Entry) -> bool:
         """Whether the entry matters: the answer of `decide`, without its words."""
         path = entry.path
-        if entry.kind is Kind.DIRECTORY:
+        if entry.kind is _DIRECTORY:
             if self._manifest is not None:
                 self._mark_seen(path, self._manifest)
             return not self._folder(path).excluded
-        parent = path[: path.rfind("/") + 1]
+        parent, slash, name = path.rpartition("/")
         folder = self._present
-        if folder.path != parent:
-            folder = self._present = self._folder(parent)
+        if folder.bare_path != parent:
+            folder = self._present = self._folder(parent + slash)
         if self._manifest is not None:
             self._mark_seen(path, self._manifest)
             if folder.listed is None and path not in self._manifest:
                 return False
         if folder.excluded:
             return False
-        if self._first_exclude is not None and self._first_exclude(path) != NO_MATCH:
+        if self._excluded is not None and self._excluded(path):
             return False
-        if self._asks_rules:
-            number = self._rules.last(folder.rules, path[len(parent) :], False)
-            if number != NO_MATCH and not self._rules.rules[number].negated:
-                return False
-        first_include = self._first_include
-        if first_include is not None and folder.granted is None and first_include(path) == NO_MATCH:
+        if self._asks_rules and self._rules.excludes_file(folder.rules, name):
+            return False
+        if self._included is not None and folder.granted is None and not self._included(path):
             return False
         return not (self._asks_facts and self._facts.refusal(entry, unknown_refuses=False) is not None)
 
@@ -288,6 +297,7 @@ class Selection:
             decision = protected or self._answer(parent, path, listed)
         return _Folder(
             path=path,
+            bare_path=path[:-1],
             excluded=not decision.included,
             decision=decision,
             protected=protected,
