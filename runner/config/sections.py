@@ -204,32 +204,30 @@ def _build_bandwidth(section: Section) -> tuple[BandwidthWindow, ...]:
         limit = section.parsed("bandwidth", parse_rate)
         return () if limit is None else (BandwidthWindow(limit_bytes_per_second=limit),)
     windows: list[BandwidthWindow] = []
-    taken: dict[int, int] = {}
+    taken: list[tuple[int, int, int]] = []
     for child in node.children if isinstance(node, Sequence) else ():
         window = Section(child, section.faults)
         start, end = window.parsed("from", _minute), window.parsed("to", _minute)
         limit = window.parsed("limit", parse_rate)
-        if start is not None and end is not None and start == end % 1440 and end - start != 1440:
+        if start is not None and end is not None and start == end:
             section.faults.add(child, "the window is empty: from and to are the same time")
             continue
-        for minute in _minutes(start, end):
-            if minute in taken:
-                line = node.children[taken[minute]].line if isinstance(node, Sequence) else 0
-                what = (
-                    "the second window without from and to" if minute < 0 else "the window overlaps another"
-                )
+        spans = _spans(start, end)
+        for other_start, other_end, line in taken:
+            if any(low < other_end and other_start < high for low, high in spans):
+                what = "there is a second window without from and to" if start is None else "windows overlap"
                 section.faults.add(child, f"{what}; the other is in line {line}")
                 break
-            taken[minute] = len(windows)
+        taken += [(low, high, child.line) for low, high in spans]
         windows.append(BandwidthWindow(limit, start, None if end is None else end % 1440))
     return tuple(windows)
 
 
-def _minutes(start: int | None, end: int | None) -> list[int]:
-    """The minutes of the day a window holds; -1 for "all other times"."""
+def _spans(start: int | None, end: int | None) -> list[tuple[int, int]]:
+    """The minutes of the day that a window holds; a day of its own for "all other times"."""
     if start is None or end is None:
-        return [-1]
-    return list(range(start, end)) if start < end else [*range(start, 1440), *range(end)]
+        return [(-1, 0)]
+    return [(start, end)] if start < end else [(start, 1440), (0, end)]
 
 
 def _build_limit(section: Section, key: str, default: Limit) -> Limit:
