@@ -18,7 +18,7 @@ def plan(session: Session, arguments: Namespace) -> int:
     summary = _planned(session, arguments.task, arguments.output, arguments.accept)
     if session.output.json:
         session.output.value(summary)
-    if not session.output.quiet:
+    elif not session.output.quiet:
         session.output.result(plan_text(summary, session.page, config_flag=session.config_flag))
     return plan_exit_code(summary, detailed=arguments.detailed_exitcode)
 
@@ -28,7 +28,7 @@ def check(session: Session, arguments: Namespace) -> int:
     summary = _planned(session, arguments.task, None, ())
     if session.output.json:
         session.output.value(summary)
-    if not session.output.quiet:
+    elif not session.output.quiet:
         session.output.result(check_text(summary, session.page, config_flag=session.config_flag))
     return check_exit_code(summary)
 

@@ -83,9 +83,8 @@ def verify(session: Session, arguments: Namespace) -> int:
 def restore(session: Session, arguments: Namespace) -> int:
     """`restore TASK [PATH...]`: back from quarantine."""
     task = session.task(arguments.task)
-    cancellation = session.services.cancellation()
-    with session.watching() as display, draining(cancellation, display.notice):
-        context = session.context(subscriber=display, cancellation=cancellation)
+    with session.watching() as display:
+        context = session.context(subscriber=display)
         result = session.services.restore(task, context, arguments.execution, arguments.path, arguments.list)
     if session.output.json:
         session.output.value(result)
@@ -124,7 +123,7 @@ def _executed(
         report = execute(context)
     if session.output.json:
         session.output.value(report)
-    if not session.output.quiet:
+    elif not session.output.quiet:
         session.output.result(
             report_text(
                 report, session.page, files=report_files(session, report), config_flag=session.config_flag

@@ -271,7 +271,6 @@ COMMANDS = (
             ExitCode.USAGE,
             ExitCode.ACTIONS_FAILED,
             ExitCode.LOCATION_UNAVAILABLE,
-            ExitCode.LOCK_HELD,
             ExitCode.INTERRUPTED,
         ),
     ),

@@ -118,7 +118,7 @@ def _reference_conduct() -> list[str]:
         "Symbols in plans: `+` create, `~` replace, `m` change metadata, `-` delete or quarantine, "
         "`=` same, `!` a problem or a guard that refuses.",
         "## Signals",
-        "`run`, `apply`, `verify` and `restore`: the first Ctrl-C (SIGINT), SIGTERM or SIGHUP finishes the "
+        "`run`, `apply` and `verify`: the first Ctrl-C (SIGINT), SIGTERM or SIGHUP finishes the "
         "files in flight and stops; the second stops at once; the third gives up waiting. The exit code is "
         "130. Other commands stop at once. A reader that goes away (`sync-runner run | head`) does not stop "
         "a run.",

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from runner.cli.progress import PHASE_WORDS, Display, Tally, status_line, write_unbuffered
@@ -21,6 +19,9 @@ if TYPE_CHECKING:
     from runner.cli.output import Output
 
 REFRESH_SECONDS = 0.1
+BAR = "\u2501"
+REST = "\u2500"
+BAR_CELLS = 24
 
 
 class LiveDisplay(Display):
@@ -81,26 +82,28 @@ class LiveDisplay(Display):
         except (OSError, ValueError):
             self._lost = True
 
-    def _drawing(self) -> Group:
+    def _drawing(self) -> Text:
+        """Two lines that fit the terminal: where room is short, the bar goes first, then the last figures."""
         tally = self._tally
+        width = self._console.width - 1
         words = PHASE_WORDS.get(tally.phase, "working") if tally.phase else "starting"
-        line = Table.grid(padding=(0, 1), expand=False)
-        cells: list[Text | ProgressBar] = [
-            Text(shortened(safe(tally.task), 30), style="bold"),
-            Text(words, style="cyan"),
-        ]
+        drawing = Text(no_wrap=True, overflow="crop")
+        drawing.append(shortened(safe(tally.task), 30), style="bold")
+        drawing.append(f" {words}", style="cyan")
+        figures = tally.figures()
+        while figures and drawing.cell_len + 8 + len("  ".join(figures)) > width:
+            figures.pop()
+        text = "  ".join(figures)
         if tally.progressed is not None:
-            cells += [
-                ProgressBar(total=1.0, completed=tally.fraction, width=24),
-                Text(f"{tally.fraction:4.0%}"),
-            ]
-        for _ in cells:
-            line.add_column(no_wrap=True)
-        line.add_column(no_wrap=True, overflow="ellipsis")
-        figures = Text("  ".join(tally.figures()))
-        if tally.progressed is not None and tally.progressed.failed:
-            figures.stylize("red", len(figures) - len(tally.figures()[-1]))
-        line.add_row(*cells, figures)
-        style = "yellow" if tally.notice else "dim"
-        below = Text("  " + status_line(tally, self._console.width - 3), style=style, no_wrap=True)
-        return Group(line, below)
+            room = min(BAR_CELLS, width - drawing.cell_len - 8 - len(text))
+            if room >= 4:
+                filled = round(room * tally.fraction)
+                drawing.append(" " + BAR * filled, style="cyan")
+                drawing.append(REST * (room - filled), style="bright_black")
+            drawing.append(f" {tally.fraction:4.0%}")
+        drawing.append(f"  {text}\n  ")
+        if tally.failures:
+            drawing.append(f"{tally.failures}  ", style="red")
+        room = width - 2 - (len(tally.failures) + 2 if tally.failures else 0)
+        drawing.append(status_line(tally, room), style="yellow" if tally.notice else "bright_black")
+        return drawing

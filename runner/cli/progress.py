@@ -92,7 +92,7 @@ class Tally:
         return elapsed * (1.0 - self.fraction) / self.fraction
 
     def figures(self) -> list[str]:
-        """The phase in numbers: '120 of 4,000', '1.2 GiB of 3.1 GiB', rate, time left, failures."""
+        """The phase in numbers: '120 of 4,000', '1.2 GiB of 3.1 GiB', rate, time left."""
         if self.progressed is None:
             return self._listing()
         event = self.progressed
@@ -102,10 +102,14 @@ class Tally:
         if self.bytes_per_second is not None:
             pieces.append(format_rate(self.bytes_per_second))
         if self.seconds_left is not None:
-            pieces.append(f"about {format_duration(max(1.0, self.seconds_left))} left")
-        if event.failed:
-            pieces.append(f"{number(event.failed)} failed")
+            pieces.append(f"about {_roughly(self.seconds_left)} left")
         return pieces
+
+    @property
+    def failures(self) -> str:
+        """'3 failed', or nothing."""
+        failed = self.progressed.failed if self.progressed else 0
+        return f"{number(failed)} failed" if failed else ""
 
     def _listing(self) -> list[str]:
         if self.listed is None:
@@ -159,7 +163,8 @@ class PlainDisplay(Display):
             not isinstance(event, Ended)
             and self._clock.monotonic() - self._last_line >= PLAIN_INTERVAL_SECONDS
         ):
-            self._line(", ".join([self._percent(), *self._tally.figures()]))
+            failures = [self._tally.failures] if self._tally.failures else []
+            self._line(", ".join([self._percent(), *self._tally.figures(), *failures]))
 
     def _percent(self) -> str:
         word = PHASE_WORDS.get(self._tally.phase, "working") if self._tally.phase else "working"
@@ -169,6 +174,11 @@ class PlainDisplay(Display):
         self._last_line = self._clock.monotonic()
         lead = f"{safe(self._tally.task)}: " if self._tally.task else ""
         self._output.tell([lead + text])
+
+
+def _roughly(seconds: float) -> str:
+    """An estimate without decimals: nobody should set a watch by it."""
+    return f"{max(1, round(seconds))} s" if seconds < 59.5 else format_duration(seconds)
 
 
 def open_display(output: Output, clock: Clock, *, wanted: bool) -> Display:

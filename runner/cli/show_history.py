@@ -37,15 +37,14 @@ def history_lines(rows: Sequence[HistoryRow], now: datetime, page: Page, *, more
             safe(row.task),
             local_time(row.started_at),
             "" if row.duration_seconds is None else format_duration(row.duration_seconds),
-            OUTCOME_WORDS[row.status],
-            "" if row.exit_code is None else str(row.exit_code),
+            OUTCOME_WORDS[row.status] + (f" ({row.exit_code})" if row.exit_code else ""),
             safe(row.summary),
         )
         for row in rows
     ]
-    styles = [[None, None, None, None, OUTCOME_STYLES[row.status], None, Style.DIM] for row in rows]
-    headings = ("execution", "task", "started", "took", "outcome", "code", "summary")
-    lines = table(headings, cells, page, right=frozenset({3, 5}), styles=styles, indent="")
+    styles = [[None, None, None, None, OUTCOME_STYLES[row.status], Style.DIM] for row in rows]
+    headings = ("execution", "task", "started", "took", "outcome", "summary")
+    lines = table(headings, cells, page, right=frozenset({3}), styles=styles, indent="")
     if more:
         lines.append("There are more: --limit NUMBER shows them.")
     return lines

@@ -13,7 +13,6 @@ from runner.cli.text import (
     number,
     padded,
     safe,
-    safe_lines,
     shortened,
     wrapped,
 )
@@ -119,7 +118,7 @@ def problem_lines(
             f"  {page.paint('!', Style.BAD)} {safe(problem.path) or '(the root)'}{place} "
             + page.paint(f"[{problem.code.value}]", Style.BAD)
         )
-        message = " ".join(safe_lines(problem.message))
+        message = safe(problem.message)
         lines += wrapped(message, page, first="      ", rest="      ")
     if total > len(problems[:shown]):
         lines.append(f"    and {number(total - len(problems[:shown]))} more")
@@ -133,9 +132,9 @@ def guard_lines(verdicts: Sequence[GuardVerdict], page: Page) -> list[str]:
         mark, said = ("=", "accepted") if verdict.accepted else ("!", "refuses")
         style = Style.DIM if verdict.accepted else Style.BAD
         head = f"  {page.paint(mark, style)} {page.paint(f'guard {safe(verdict.guard)} {said}:', style)} "
-        lines += _hanging(head, " ".join(safe_lines(verdict.message)), page, indent=4)
+        lines += _hanging(head, safe(verdict.message), page, indent=4)
         if not verdict.accepted and verdict.remedy:
-            lines += _hanging("    -> ", " ".join(safe_lines(verdict.remedy)), page, indent=7)
+            lines += _hanging("    -> ", safe(verdict.remedy), page, indent=7)
     return lines
 
 
@@ -184,7 +183,7 @@ def _outcome(summary: PlanSummary, page: Page) -> Iterator[str]:
     trailer = summary.trailer
     totals = totals_sentence(trailer.totals)
     if totals:
-        yield page.paint(f"{totals}.", Style.HEADING)
+        yield from (page.paint(line, Style.HEADING) for line in wrapped(f"{totals}.", page))
     elif trailer.complete and not trailer.problems_total:
         yield page.paint("In sync: nothing to do.", Style.GOOD, Style.HEADING)
     else:
@@ -196,13 +195,14 @@ def _outcome(summary: PlanSummary, page: Page) -> Iterator[str]:
         f"({format_size(trailer.counters.bytes_listed)})"
     ]
     if same.files or same.folders:
-        pieces.append(f"{number(same.files + same.folders)} left as they are")
+        left = counted(same.files + same.folders, "entry", "entries")
+        pieces.append(f"{left} left as they are")
     excluded = trailer.counters.excluded
     if excluded.files or excluded.folders:
         pieces.append(f"{number(excluded.files + excluded.folders)} excluded")
     if trailer.totals.extras_kept:
         pieces.append(f"{counted(trailer.totals.extras_kept, 'extra')} kept at the destination")
-    yield page.paint("; ".join(pieces) + ".", Style.DIM)
+    yield from (page.paint(line, Style.DIM) for line in wrapped("; ".join(pieces) + ".", page))
 
 
 def _largest(summary: PlanSummary, page: Page) -> Iterator[str]:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runner.cli.show_plan import endpoint, guard_lines, problem_lines
-from runner.cli.text import Page, Style, counted, number, safe, safe_lines, shortened, table, wrapped
+from runner.cli.text import (
+    Page,
+    Style,
+    cell_width,
+    counted,
+    number,
+    safe,
+    shortened,
+    table,
+    wrapped,
+)
 from runner.errors import ExitCode
 from runner.model.action import Finding
 from runner.model.execution import Counters, Counts, Report
@@ -25,7 +35,7 @@ def report_text(
     style = Style.GOOD if good else Style.BAD
     title = page.paint(f"{headline(execution.exit_code, report.counters)}.", style, Style.HEADING)
     lines = [f"{page.paint(safe(execution.task) + ':', Style.HEADING)} {title}"]
-    lines += wrapped(" ".join(safe_lines(execution.summary)), page, first="  ", rest="  ")
+    lines += wrapped(safe(execution.summary), page, first="  ", rest="  ")
     route = f"  {endpoint(report.source)} -> {endpoint(report.destination)}"
     lines.append(page.paint(f"{route}, {format_duration(execution.duration_seconds)}", Style.DIM))
     if report.guards:
@@ -40,11 +50,12 @@ def report_text(
     counters = counter_rows(report.counters)
     if counters:
         lines += ["", *_counter_table(counters, report, page)]
-    steps = [] if good else list(dict.fromkeys(next_steps(report)))
+    said = {verdict.remedy for verdict in report.guards}
+    steps = [] if good else [step for step in next_steps(report) if step.text not in said]
     if steps:
         lines += ["", page.paint("What to do:", Style.HEADING)]
-        for step in steps[:shown]:
-            lines += wrapped(" ".join(safe_lines(step)), page, first="  -> ", rest="     ")
+        for step in dict.fromkeys(steps[:shown]):
+            lines += _step_lines(step.text, step.command, page)
     lines += ["", *_where(report, files, page, config_flag, shown)]
     return lines
 
@@ -96,9 +107,21 @@ def _finding_lines(findings: Sequence[Finding], total: int, page: Page, shown: i
             side = f"{safe(expected.get(field, 'nothing'))}, found {safe(actual.get(field, 'nothing'))}"
             yield shortened(f"      {safe(field)}: expected {side}", page.width)
         if finding.message:
-            yield from wrapped(" ".join(safe_lines(finding.message)), page, first="      ", rest="      ")
+            yield from wrapped(safe(finding.message), page, first="      ", rest="      ")
     if total > len(findings[:shown]):
         yield f"    and {number(total - len(findings[:shown]))} more"
+
+
+def _step_lines(text: str, command: str, page: Page) -> list[str]:
+    """The step as a paragraph; its command is never broken, so that it can be copied."""
+    lines = wrapped(safe(text), page, first="  -> ", rest="     ")
+    if command:
+        shown = safe(command)
+        if cell_width(lines[-1]) + 1 + cell_width(shown) <= page.width:
+            lines[-1] += " " + page.paint(shown, Style.COMMAND)
+        else:
+            lines.append("     " + page.paint(shown, Style.COMMAND))
+    return lines
 
 
 def _where(report: Report, files: Sequence[str], page: Page, config_flag: str, shown: int) -> Iterator[str]:

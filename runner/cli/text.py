@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from runner.model.wire import terminal_safe
 
+WIDEST_COLUMN = 32
+
 
 class Style(enum.StrEnum):
     """What a piece of text means to the reader; the value is its SGR code."""
@@ -73,6 +75,13 @@ def shortened(text: str, cells: int) -> str:
     return f"{head}...{tail}"
 
 
+def clipped(text: str, cells: int) -> str:
+    """`text` in at most `cells` cells: the end gives way, for a sentence starts with what matters."""
+    if cell_width(text) <= cells:
+        return text
+    return _fitting(text, max(0, cells - 3)) + "..."
+
+
 def _fitting(characters: Iterable[str], cells: int) -> str:
     taken: list[str] = []
     for character in characters:
@@ -108,19 +117,24 @@ def table(
     styles: Sequence[Sequence[Style | None]] | None = None,
     indent: str = "  ",
 ) -> list[str]:
-    """Aligned columns, two spaces apart; the last left-aligned column is shortened to the page's width.
+    """Aligned columns, two spaces apart; the last left-aligned column ends at the page's width.
 
     `right` are the indexes of right-aligned columns; `styles` gives a style per cell.
     """
-    widths = [max(cell_width(row[column]) for row in [headings, *rows]) for column in range(len(headings))]
+    widths = [
+        min(WIDEST_COLUMN, max(cell_width(row[column]) for row in [headings, *rows]))
+        for column in range(len(headings))
+    ]
     flexible = max((column for column in range(len(headings)) if column not in right), default=0)
     taken = len(indent) + sum(widths) - widths[flexible] + 2 * (len(widths) - 1)
-    widths[flexible] = max(8, min(widths[flexible], page.width - taken))
+    longest = max(cell_width(row[flexible]) for row in [headings, *rows])
+    widths[flexible] = max(12, min(longest, page.width - taken))
 
     def line(cells: Sequence[str], cell_styles: Sequence[Style | None]) -> str:
         pieces = []
         for column, cell in enumerate(cells):
-            fitted = padded(shortened(cell, widths[column]), widths[column], right=column in right)
+            cut = clipped if column == flexible else shortened
+            fitted = padded(cut(cell, widths[column]), widths[column], right=column in right)
             style = cell_styles[column]
             pieces.append(page.paint(fitted, style) if style else fitted)
         return (indent + "  ".join(pieces)).rstrip()

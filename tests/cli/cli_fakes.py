@@ -112,7 +112,9 @@ def make_report(task: str = "photos", exit_code: int = 0, **changes: Any) -> Rep
     return Report(**(settings | changes))
 
 
-def make_action(number: int, kind: ActionKind, path: str, *reasons: Reason, size: int = 0, **more: Any) -> Action:
+def make_action(
+    number: int, kind: ActionKind, path: str, *reasons: Reason, size: int = 0, **more: Any
+) -> Action:
     entry = Entry(path=path, kind=Kind.FILE, size_bytes=size)
     removes = kind in (ActionKind.DELETE, ActionKind.QUARANTINE)
     return Action(
@@ -128,8 +130,11 @@ def make_action(number: int, kind: ActionKind, path: str, *reasons: Reason, size
     )
 
 
+NO_CHANGES = ActionTotals()
+
+
 def make_summary(
-    totals: ActionTotals = ActionTotals(),
+    totals: ActionTotals = NO_CHANGES,
     *,
     actions: Sequence[Action] = (),
     largest: Sequence[Action] = (),
@@ -191,7 +196,7 @@ class FakeContext:
 
 @dataclass
 class FakeServices(Services):
-    """Services that answer what the test says. An answer that is an exception is raised; a callable is asked."""
+    """Services that answer what the test says: an exception is raised, a callable asked, a value returned."""
 
     configuration_answer: Any = field(default_factory=make_configuration)
     answers: dict[str, Any] = field(default_factory=dict)
@@ -204,7 +209,13 @@ class FakeServices(Services):
         return FakeCancellation()
 
     def context(  # type: ignore[override]
-        self, configuration: Any, registry: Any, clock: Any, subscriber: Any, accept: Any, cancellation: Any,
+        self,
+        configuration: Any,
+        registry: Any,
+        clock: Any,
+        subscriber: Any,
+        accept: Any,
+        cancellation: Any,
         standard_input: Any,
     ) -> Any:
         return FakeContext(configuration, accept, subscriber, cancellation)
@@ -220,8 +231,10 @@ class FakeServices(Services):
 
     def run_task(self, task: Any, context: Any) -> Report:
         answer = self.answers.get(task.name)
-        return self._answer(task.name, context, otherwise=make_report(task.name)) if answer is not None else (
-            self._answer("run_task", context, otherwise=make_report(task.name))
+        return (
+            self._answer(task.name, context, otherwise=make_report(task.name))
+            if answer is not None
+            else (self._answer("run_task", context, otherwise=make_report(task.name)))
         )
 
     def apply_plan(self, plan_file: str, context: Any) -> Report:

@@ -23,8 +23,15 @@ from runner.errors import (
 )
 
 FAULT = Diagnostic(
-    file="sync.yaml", line=3, column=5, message="unknown key 'optoins'", excerpt="    optoins: {}", width=7,
-    expected="one of source, destination, options", suggestion="did you mean 'options'?", pointer="/tasks/t",
+    file="sync.yaml",
+    line=3,
+    column=5,
+    message="unknown key 'optoins'",
+    excerpt="    optoins: {}",
+    width=7,
+    expected="one of source, destination, options",
+    suggestion="did you mean 'options'?",
+    pointer="/tasks/t",
 )
 
 ENDINGS = [

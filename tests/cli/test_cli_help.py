@@ -83,9 +83,13 @@ def test_every_exit_code_is_promised_by_a_command_but_the_internal_one():
 
 
 def test_bash_accepts_the_completion_script_and_completes():
-    script = bash_script() + '\nCOMP_WORDS=(sync-runner re); COMP_CWORD=1; _sync_runner; echo "${COMPREPLY[@]}"'
+    script = (
+        bash_script() + '\nCOMP_WORDS=(sync-runner re); COMP_CWORD=1; _sync_runner; echo "${COMPREPLY[@]}"'
+    )
     script += '\nCOMP_WORDS=(sync-runner plan t --det); COMP_CWORD=3; _sync_runner; echo "${COMPREPLY[@]}"'
-    script += '\nCOMP_WORDS=(sync-runner report --format h); COMP_CWORD=3; _sync_runner; echo "${COMPREPLY[@]}"'
+    script += (
+        '\nCOMP_WORDS=(sync-runner report --format h); COMP_CWORD=3; _sync_runner; echo "${COMPREPLY[@]}"'
+    )
     ran = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True)
 
     assert ran.stdout.splitlines() == ["restore report", "--detailed-exitcode", "html"]

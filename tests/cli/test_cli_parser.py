@@ -18,13 +18,19 @@ ACCEPTED = [
     ("a path with a dash", ["explain", "t", "--", "-odd"], {"task": "t", "path": "-odd"}),
     ("a path like an option", ["explain", "t", "--", "--json"], {"path": "--json", "json": False}),
     ("optional word left out", ["report"], {"id": None, "format": None}),
-    ("short and long", ["report", "-o", "x.html", "--format", "html"], {"output": "x.html", "format": "html"}),
+    (
+        "short and long",
+        ["report", "-o", "x.html", "--format", "html"],
+        {"output": "x.html", "format": "html"},
+    ),
     ("many paths", ["restore", "t", "a", "b", "--list"], {"task": "t", "path": ["a", "b"], "list": True}),
     ("verbosity adds up", ["run", "-vv"], {"verbose": 2}),
 ]
 
 
-@pytest.mark.parametrize(("words", "expected"), [row[1:] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED])
+@pytest.mark.parametrize(
+    ("words", "expected"), [row[1:] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED]
+)
 def test_accepted(words, expected):
     namespace = vars(parse(words, {}).arguments)
 
@@ -34,7 +40,12 @@ def test_accepted(words, expected):
 REFUSED = [
     ("unknown command", ["plna"], "there is no command 'plna'", "Did you mean: sync-runner plan"),
     ("nothing like it", ["xyzzy"], "there is no command 'xyzzy'", "All commands: sync-runner help"),
-    ("misspelt option", ["plan", "t", "--jsno"], "sync-runner plan has no option --jsno", "Did you mean --json?"),
+    (
+        "misspelt option",
+        ["plan", "t", "--jsno"],
+        "sync-runner plan has no option --jsno",
+        "Did you mean --json?",
+    ),
     (
         "misspelt option with a value",
         ["run", "--acept=x"],
@@ -102,7 +113,9 @@ ENVIRONMENT = [
 
 
 @pytest.mark.parametrize(
-    ("environment", "words", "name", "expected"), [row[1:] for row in ENVIRONMENT], ids=[row[0] for row in ENVIRONMENT]
+    ("environment", "words", "name", "expected"),
+    [row[1:] for row in ENVIRONMENT],
+    ids=[row[0] for row in ENVIRONMENT],
 )
 def test_flags_from_environment(environment, words, name, expected):
     assert getattr(parse(["status", *words], environment).flags, name) == expected
