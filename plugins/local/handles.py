@@ -22,6 +22,7 @@ from .faults import shown
 # O_PATH needs no right to list: folders that may only be entered (mode 0311) work.
 DIRECTORY_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 HANDLES_AT_MOST = 200
+_NO_NAMES = frozenset({"", ".", ".."})
 _HOP_CHARACTERS = 1000  # at most 4,000 bytes: less than PATH_MAX
 
 
@@ -106,6 +107,12 @@ class Handles:
         """(handle of the directory that holds `path`, last name of `path`)."""
         directory, name = split(path)
         return self.directory(directory), name
+
+    def listed_parent(self, path: str) -> tuple[int, str]:
+        """As `parent`, but a cached handle is not looked at again: for what more than its path identifies."""
+        directory, name = split(path)
+        handle = self._cache.get(directory)
+        return (self.directory(directory) if handle is None else handle.fd), name
 
     def make_parent(self, path: str) -> tuple[int, str]:
         """As `parent`, but missing directories are made (mode 0700)."""
@@ -268,14 +275,14 @@ def split(path: str) -> tuple[str, str]:
     stripped = path[:-1] if path.endswith("/") else path
     cut = stripped.rfind("/") + 1
     name = stripped[cut:]
-    if name in ("", ".", "..") or "\0" in name:
+    if name in _NO_NAMES or "\0" in name:
         check_name(name, path)
     return stripped[:cut], name
 
 
 def check_name(name: str, path: str) -> None:
     """Refuse what is no name: empty, `.`, `..`, with a slash or a zero byte."""
-    if name in ("", ".", "..") or "\0" in name or "/" in name:
+    if name in _NO_NAMES or "\0" in name or "/" in name:
         raise EntryError(
             EntryCode.NAME_NOT_ALLOWED, path, f"{shown(path)}: {terminal_safe(name)!r} cannot be a name here"
         )
