@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
+from filter_reference import slow_match
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,35 +12,6 @@ from runner.filters.faults import pattern_faults
 from runner.filters.selection import Selection
 from runner.model.entry import parent_path
 from runner.model.task import FilterSettings
-
-
-def slow_match(text: str, path: str) -> bool:
-    """As documented, one step after the other: any pattern, on the path or any folder above, as a regex."""
-    expressions: list[str] = [""]
-    escaped = False
-    for character in text:
-        if escaped:
-            expressions[-1] += re.escape(character)
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        elif character == "|":
-            expressions.append("")
-        else:
-            expressions[-1] += ".*" if character == "*" else re.escape(character)
-    levels = [""]
-    for name in path.removesuffix("/").split("/"):
-        levels.append(levels[-1] + "/" + name)
-    for expression in expressions:
-        if not expression:
-            continue
-        if not expression.startswith(("/", ".*")):
-            expression = "/" + expression
-        expression = expression.removesuffix("/")
-        if any(re.fullmatch(expression, level, re.DOTALL) for level in levels):
-            return True
-    return False
-
 
 MATCHES = [
     ("anchored folder", "/dir", ["dir/", "dir/a", "dir/a/b/", "dir"], ["dirt", "a/dir/", "a/dir", "di"]),
@@ -62,7 +32,12 @@ MATCHES = [
     ("case counts", "/Dir", ["Dir/"], ["dir/", "DIR/"]),
     ("no slash and no star: as if anchored", "temp", ["temp", "temp/x"], ["a/temp"]),
     ("question marks and brackets are plain", "/a?[b]", ["a?[b]"], ["axb"]),
-    ("names that are not UTF-8, and line breaks", "*\udcff\n*", ["a\udcff\n", "\udcff\nb/c"], ["\udcff", "\n"]),
+    (
+        "names that are not UTF-8, and line breaks",
+        "*\udcff\n*",
+        ["a\udcff\n", "\udcff\nb/c"],
+        ["\udcff", "\n"],
+    ),
 ]
 
 
@@ -76,8 +51,11 @@ def test_documented_behaviour(what: str, pattern: str, inside: list[str], outsid
 
 patterns = st.text("ab/*|\\.", max_size=8)
 names = st.sampled_from(["a", "b", "ab", "a.b", "*", "|", "\\", "ba"])
-paths = st.builds(lambda parts, slash: "/".join(parts) + slash, st.lists(names, min_size=1, max_size=4),
-                  st.sampled_from(["", "/"]))
+paths = st.builds(
+    lambda parts, slash: "/".join(parts) + slash,
+    st.lists(names, min_size=1, max_size=4),
+    st.sampled_from(["", "/"]),
+)
 
 
 @settings(deadline=None)
@@ -151,7 +129,9 @@ def test_the_advice_for_includes_by_extension_works() -> None:
     ((_, wrong),) = pattern_faults(FilterSettings(include=("*.txt",)))
     assert 'rules: ["*", "!*/", "!*.txt"]' in wrong
     selection = Selection(FilterSettings(rules=("*", "!*/", "!*.txt")), 0)
-    answers = {path: selection.path_decision(path).included for path in ("a.txt", "d/", "d/b.txt", "d/b.c", "b.c")}
+    answers = {
+        path: selection.path_decision(path).included for path in ("a.txt", "d/", "d/b.txt", "d/b.c", "b.c")
+    }
     assert answers == {"a.txt": True, "d/": True, "d/b.txt": True, "d/b.c": False, "b.c": False}
 
 

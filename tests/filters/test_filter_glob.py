@@ -24,7 +24,8 @@ def slow_match(tokens: tuple[Token, ...], text: str) -> bool:
 
 
 tokens = st.lists(
-    st.sampled_from(["a", "b", "ab", "/", ".", STAR, STAR, ANY_ONE, OneOf("[ab]"), OneOf("[^ab]")]), max_size=7
+    st.sampled_from(["a", "b", "ab", "/", ".", STAR, STAR, ANY_ONE, OneOf("[ab]"), OneOf("[^ab]")]),
+    max_size=7,
 ).map(tuple)
 texts = st.text("ab/.\n\udcff", max_size=8)
 
@@ -50,7 +51,15 @@ def test_an_index_of_many_affixes_answers_like_one_of_few() -> None:
     globs += [Glob([STAR, f".e{number}"]) for number in range(200)]
     globs += [Glob([f"name{number}"]) for number in range(200)]
     index = PatternIndex(enumerate(globs))
-    cases = {"p7x": 7, "x.e9": 209, "p199.e199": 399, "name5": 405, "p12.e3": 203, "x": NO_MATCH, "": NO_MATCH}
+    cases = {
+        "p7x": 7,
+        "x.e9": 209,
+        "p199.e199": 399,
+        "name5": 405,
+        "p12.e3": 203,
+        "x": NO_MATCH,
+        "": NO_MATCH,
+    }
     assert {text: index.last(text) for text in cases} == cases
     assert {text: index.matches(text) for text in cases} == {t: n != NO_MATCH for t, n in cases.items()}
 

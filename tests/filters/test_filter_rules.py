@@ -29,7 +29,12 @@ ROWS = [
     ("one character", ["a?c"], ["abc", "aéc", "a\udcffc", "a\nc"], ["ac", "abbc"]),
     ("sets", ["[a-cx]1"], ["a1", "b1", "x1"], ["d1", "-1", "1"]),
     ("sets, negated", ["[!a-c]1", "[^x]2"], ["d1", "-1", "a2"], ["a1", "x2", "1"]),
-    ("sets with brackets and dashes", ["[]-]1", "[a-]2", "[[]3"], ["]1", "-1", "a2", "-2", "[3"], ["a1", "b2"]),
+    (
+        "sets with brackets and dashes",
+        ["[]-]1", "[a-]2", "[[]3"],
+        ["]1", "-1", "a2", "-2", "[3"],
+        ["a1", "b2"],
+    ),
     ("classes", ["[[:digit:]_]x"], ["0x", "9x", "_x"], ["ax", "[x", ":x"]),
     ("the last match decides", ["*.o", "!keep.o"], ["a.o"], ["keep.o", "d/keep.o"]),
     ("and the one after it", ["*.o", "!keep.o", "d/keep.o"], ["a.o", "d/keep.o"], ["keep.o"]),
@@ -59,11 +64,12 @@ def test_rules_that_can_never_match_are_faults(line: str) -> None:
 
 FOLDERS = ("a", "foo", "ab.c", ".d")
 FILES = ("b", "foo.o", "a c", "x[1]", "#h", "a*", "ba-]")
-PARTS = (
-    "a b foo ab.c .d foo.o x[1] #h ba-] * ** *** ? ?? *.o f* *o* a?* [ab] [!a] [^a-c] [a-c]* [a-]* [[:alpha:]] "
-    "[[:digit:][:upper:]x]* []-]* *[]] x[[]1] x\\[1] \\a \\* a\\* [z-a] [b-a]* ** ** **o f**o *c [/] [a/b] [ \\ "
-    "*.* .* ab.* ???? foo* \\foo \\#h #h"
-).split() + ["a c", "a\\ c", "* *"]
+PARTS_TEXT = (
+    "a|b|foo|ab.c|.d|foo.o|x[1]|#h|ba-]|*|**|***|?|??|*.o|f*|*o*|a?*|[ab]|[!a]|[^a-c]|[a-c]*|[a-]*|[[:alpha:]]|"
+    r"[[:digit:][:upper:]x]*|[]-]*|*[]]|x[[]1]|x\[1]|\a|\*|a\*|[z-a]|[b-a]*|**|**|**o|f**o|*c|[/]|[a/b]|[|\|"
+    r"*.*|.*|ab.*|????|foo*|\foo|\#h|#h|a c|a\ c|* *"
+)
+PARTS = PARTS_TEXT.split("|")
 
 
 def generated_rule(choose: random.Random) -> str:
@@ -82,17 +88,15 @@ def generated_rule(choose: random.Random) -> str:
 def is_bent_by_git(rule: str) -> bool:
     """Rules that git's shortcut for the literal start of a pattern reads otherwise than its manual page.
 
-    It cuts that start off, and the stars that follow then look as if they stood behind a slash (`a**/b` matches
-    `ab`); a literal path for folders only matches whatever folder merely starts with it (`a/fo/` and `a/foo`).
+    It cuts that start off, and the stars that follow then look as if they stood behind a slash: `a**/b`
+    matches `ab`, but not `axb`.
     """
     body = rule.removeprefix("!").rstrip(" ").removeprefix("/")
     literal = len(body) - len(body.lstrip("".join(c for c in map(chr, range(32, 127)) if c not in "*?[\\")))
     after = body[literal:]
     stars = len(after) - len(after.lstrip("*"))
     bounded = after[stars:][:1] in ("", "/") or after[stars:].startswith("\\/")
-    return (stars > 1 and bounded and literal > 0 and body[literal - 1] != "/") or (
-        body.endswith("/") and not after and "/" in body[:-1]
-    )
+    return stars > 1 and bounded and literal > 0 and body[literal - 1] != "/"
 
 
 @pytest.fixture
@@ -135,7 +139,7 @@ def parsable(rule: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("seed", "rounds"), [(1, 120), pytest.param(2, 1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "rounds"), [(1, 120), pytest.param(2, 500, marks=pytest.mark.slow)])
 def test_git_agrees(repository: Path, seed: int, rounds: int) -> None:
     choose = random.Random(seed)
     paths = [
@@ -157,7 +161,9 @@ def test_git_agrees(repository: Path, seed: int, rounds: int) -> None:
 
 
 def test_many_rules_ask_little_of_each_entry() -> None:
-    anchored = [f"/p{number}/x{number}/y" for number in range(1000)] + [f"**/q{number}/z" for number in range(1000)]
+    anchored = [f"/p{number}/x{number}/y" for number in range(1000)] + [
+        f"**/q{number}/z" for number in range(1000)
+    ]
     rules = RuleSet(anchored)
     below = rules.enter(rules.root, "p7")
     assert (len(below.named), len(below.globbed)) == (1001, 0)
