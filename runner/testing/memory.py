@@ -15,7 +15,8 @@ from runner.locations.protocol import Capabilities, Driver, Identity, OpenSettin
 from runner.model.entry import Attributes, Entry, Kind
 from runner.model.task import DigestAlgorithm, LocationSettings
 from runner.testing.compose import compose
-from runner.testing.memory_location import MemoryLocation, hasher_of
+from runner.testing.digests import hasher_of
+from runner.testing.memory_location import MemoryLocation
 from runner.testing.memory_tree import MemoryTree
 
 __all__ = [
@@ -67,7 +68,8 @@ class _SetsAttributes(MemoryLocation):
             if node is None:
                 raise EntryError(EntryCode.NOT_FOUND, entry.path, "memory: nothing is there")
             self._check_state(node, expected or Entry(entry.path, entry.kind), entry.path)
-            return Written(refused=self._set(node, entry))
+            self._set(node, entry)
+            return Written()
 
 
 class _Linking(MemoryLocation):

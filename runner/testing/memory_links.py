@@ -15,17 +15,36 @@ _MESSAGES = {
     EntryCode.LINK_LOOP: "leads back to itself or to a folder that holds it",
 }
 
+Lookup = Callable[[str], Node | None]
+"""Finds a node by its real path, following nothing."""
 
-def follow(lookup: Callable[[str], Node | None], path: str, node: Node) -> Node | Problem:
-    """What the symlink `node` at `path` points to in the end, or why it cannot be followed.
 
-    `lookup` finds a node without following anything. An absolute target escapes: memory has no other root.
+def follow(lookup: Lookup, path: str) -> Node | Problem:
+    """What `path` (whose every name may be a symlink) leads to in the end, or why it leads nowhere.
+
+    An absolute target escapes: memory has no other root.
     """
-    names = path.split("/")[:-1]
-    target = node.link_target or ""
-    if target.startswith("/"):
-        return _problem(path, EntryCode.LINK_ESCAPES, node)
-    pending = target.split("/")
+    found = real_path(lookup, path)
+    if isinstance(found, EntryCode):
+        return _problem(path, found)
+    node = lookup(found)
+    if node is None:
+        return _problem(path, EntryCode.LINK_BROKEN)
+    above = path.removesuffix("/").split("/")[:-1]
+    while node.kind is Kind.DIRECTORY and above:
+        folder = real_path(lookup, "/".join(above))
+        if not isinstance(folder, EntryCode) and lookup(folder) is node:
+            return _problem(path, EntryCode.LINK_LOOP)
+        above.pop()
+    if node is lookup(""):
+        return _problem(path, EntryCode.LINK_LOOP)
+    return node
+
+
+def real_path(lookup: Lookup, path: str) -> str | EntryCode:
+    """`path` without symlinks, or the code that says why there is none."""
+    names: list[str] = []
+    pending = path.removesuffix("/").split("/")
     hops = 0
     while pending:
         name = pending.pop(0)
@@ -33,30 +52,24 @@ def follow(lookup: Callable[[str], Node | None], path: str, node: Node) -> Node 
             continue
         if name == "..":
             if not names:
-                return _problem(path, EntryCode.LINK_ESCAPES, node)
+                return EntryCode.LINK_ESCAPES
             names.pop()
             continue
         here = lookup("/".join([*names, name]))
         if here is None:
-            return _problem(path, EntryCode.LINK_BROKEN, node)
+            return EntryCode.LINK_BROKEN
         if here.kind is not Kind.SYMLINK:
             names.append(name)
             continue
         hops += 1
-        further = here.link_target or ""
+        target = here.link_target or ""
         if hops > _HOPS_AT_MOST:
-            return _problem(path, EntryCode.LINK_LOOP, node)
-        if further.startswith("/"):
-            return _problem(path, EntryCode.LINK_ESCAPES, node)
-        pending = further.split("/") + pending
-    found = lookup("/".join(names))
-    if found is None:
-        return _problem(path, EntryCode.LINK_BROKEN, node)
-    if found.kind is Kind.DIRECTORY and path.startswith("".join(f"{name}/" for name in names)):
-        return _problem(path, EntryCode.LINK_LOOP, node)
-    return found
+            return EntryCode.LINK_LOOP
+        if target.startswith("/"):
+            return EntryCode.LINK_ESCAPES
+        pending = target.split("/") + pending
+    return "/".join(names)
 
 
-def _problem(path: str, code: EntryCode, node: Node) -> Problem:
-    message = f"memory: the link to {node.link_target!r} {_MESSAGES[code]}"
-    return Problem(path, Phase.PREPARING, code, message)
+def _problem(path: str, code: EntryCode) -> Problem:
+    return Problem(path, Phase.PREPARING, code, f"memory: the link {_MESSAGES[code]}")

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
-import xxhash
 
 from runner.errors import EntryCode, EntryError, LocationUnavailableError
 from runner.locations.protocol import (
@@ -23,8 +22,9 @@ from runner.locations.protocol import (
     wanted_attributes,
 )
 from runner.model.entry import Attributes, Entry, Kind, Phase, Problem
-from runner.model.task import DigestAlgorithm, SymlinkMode
-from runner.testing.memory_links import follow
+from runner.model.task import SymlinkMode
+from runner.testing.digests import hasher_of
+from runner.testing.memory_links import follow, real_path
 from runner.testing.memory_tree import MemoryTree, Node
 
 
@@ -62,7 +62,10 @@ class MemoryLocation:
             start = self._lookup(prefix)
         if start is None or start.kind is not Kind.DIRECTORY:
             return
-        yield self._entry(prefix, start)
+        entry = self._entry(prefix, start)
+        yield entry
+        if descend is not None and not descend(entry):
+            return
         if self.capabilities.sorted_scan:
             yield from self._scan_sorted(prefix, start, descend)
         else:
@@ -75,7 +78,7 @@ class MemoryLocation:
                 return None
             path = path.removesuffix("/")
             if node.kind is Kind.SYMLINK and self._open.symlinks is SymlinkMode.FOLLOW:
-                followed = follow(self._lookup, path, node)
+                followed = follow(self._raw_lookup, path)
                 if isinstance(followed, Problem):
                     raise EntryError(followed.code, path, followed.message)
                 target = followed
@@ -127,7 +130,7 @@ class MemoryLocation:
                     message = f"a symbolic link to {child.link_target!r} is here and symlinks: error is set"
                     listed = Problem(path, Phase.PREPARING, EntryCode.LINK_REFUSED, message)
                 elif child.kind is Kind.SYMLINK and self._open.symlinks is SymlinkMode.FOLLOW:
-                    followed = follow(self._lookup, path, child)
+                    followed = follow(self._raw_lookup, path)
                     if isinstance(followed, Problem):
                         listed = followed
                     else:
@@ -172,7 +175,8 @@ class MemoryLocation:
         with self.tree.lock:
             standing = self._expect(entry.path, replaces, entry.kind)
             if standing is not None and standing.kind is entry.kind is Kind.DIRECTORY:
-                return Written(refused=self._set(standing, entry))
+                self._set(standing, entry)
+                return Written()
             if entry.is_directory and not self.capabilities.empty_directories:
                 return Written()
             node = self.tree.new_node(entry.kind, self.tree.tick(), bytes(sent))
@@ -182,9 +186,9 @@ class MemoryLocation:
             if standing is not None:
                 self._forget(parent, name)
             self.tree.place_child(parent, name, node)
-            refused = self._set(node, entry)
+            self._set(node, entry)
             parent.mtime_ns = self.tree.tick()
-            return Written(bytes=len(sent), digest=digest, refused=refused)
+            return Written(bytes=len(sent), digest=digest)
 
     def remove(self, entry: Entry) -> None:
         with self.tree.lock:
@@ -248,8 +252,18 @@ class MemoryLocation:
         return None
 
     def _lookup(self, path: str) -> Node | None:
-        """The node at a path, never through a symlink. A folder that holds nothing is not there for a store
-        without empty folders."""
+        """The node at a path; through symlinks only with `symlinks: follow`, and then not through the
+        last."""
+        if self._open.symlinks is SymlinkMode.FOLLOW and "/" in path.removesuffix("/"):
+            folder, _, name = path.removesuffix("/").rpartition("/")
+            real = real_path(self._raw_lookup, folder)
+            if isinstance(real, EntryCode):
+                return None
+            path = f"{real}/{name}" if real else name
+        return self._raw_lookup(path)
+
+    def _raw_lookup(self, path: str) -> Node | None:
+        """The node at a path, never through a symlink."""
         node = self.tree.root
         for name in path.removesuffix("/").split("/") if path else []:
             stored = self._child(node, name) if node is not None else None
@@ -308,11 +322,11 @@ class MemoryLocation:
         """STALE unless the node is as `expected` says; facts that are None are not compared. A folder's times
         move with its content, so of a folder only the kind counts."""
         present = self._entry(expected.path, node)
-        facts = (
-            ["kind"]
-            if expected.is_directory
-            else ["kind", "size_bytes", "mtime_ns", "version", "link_target"]
-        )
+        facts = ["kind"]
+        if not expected.is_directory:
+            facts += ["size_bytes", "mtime_ns", "link_target"]
+            # Work on another name of a hard-link group moves the version of all.
+            facts += ["version"] if expected.link_group is None else []
         for fact in facts:
             wanted, found = getattr(expected, fact), getattr(present, fact)
             if wanted is not None and wanted != found:
@@ -322,7 +336,7 @@ class MemoryLocation:
         with self.tree.lock:
             node = self._lookup(entry.path)
             if node is not None and node.kind is Kind.SYMLINK and entry.followed:
-                followed = follow(self._lookup, entry.path, node)
+                followed = follow(self._raw_lookup, entry.path)
                 node = None if isinstance(followed, Problem) else followed
             if node is None:
                 raise EntryError(EntryCode.NOT_FOUND, entry.path, "memory: the file is gone")
@@ -332,22 +346,20 @@ class MemoryLocation:
                 raise _changed(entry.path) from error
             return node
 
-    def _set(self, node: Node, entry: Entry) -> tuple[str, ...]:
-        """Set what `entry` knows and the capabilities carry; the names of what they do not."""
+    def _set(self, node: Node, entry: Entry) -> None:
+        """Set what `entry` knows and the capabilities carry. What they do not carry is no refusal: the plan
+        has said so."""
         wanted = entry.attributes or Attributes()
-        changes = {name: getattr(wanted, name) for name in Attributes.__struct_fields__}
-        given = {name: value for name, value in changes.items() if value is not None}
-        carried = {name: value for name, value in given.items() if name in self.capabilities.attributes}
-        node.attributes = msgspec.structs.replace(node.attributes, **carried)
-        refused = sorted(given.keys() - carried.keys())
+        given = {
+            name: value
+            for name in Attributes.__struct_fields__
+            if (value := getattr(wanted, name)) is not None and name in self.capabilities.attributes
+        }
+        node.attributes = msgspec.structs.replace(node.attributes, **given)
         resolution = self.capabilities.mtime_resolution_ns
-        if entry.mtime_ns is not None:
-            if resolution is None:
-                refused.append("mtime")
-            else:
-                node.mtime_ns = entry.mtime_ns - entry.mtime_ns % resolution
+        if entry.mtime_ns is not None and resolution is not None:
+            node.mtime_ns = entry.mtime_ns - entry.mtime_ns % resolution
         node.changes += 1
-        return tuple(refused)
 
     def _forget(self, parent: Node, name: str) -> None:
         parent.children.pop(name).names -= 1
@@ -361,11 +373,6 @@ class MemoryLocation:
             path = path.removesuffix("/").rpartition("/")[0]
             if self.capabilities.empty_directories or parent.children or path == "":
                 return
-
-
-def hasher_of(algorithm: DigestAlgorithm) -> hashlib._Hash | xxhash.xxh3_128:
-    """A fresh hash object."""
-    return xxhash.xxh3_128() if algorithm is DigestAlgorithm.XXH3_128 else hashlib.sha256()
 
 
 def _named(path: str, node: Node) -> str:
