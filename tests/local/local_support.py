@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -10,12 +11,13 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from runner.locations.protocol import OpenSettings
-from runner.model.entry import Entry, Kind, Problem
-from runner.model.task import LocationSettings
 from runner_plugins.local.address import capabilities
 from runner_plugins.local.location import LocalLocation
 from runner_plugins.local.syscalls import Syscalls
+
+from runner.locations.protocol import OpenSettings
+from runner.model.entry import Entry, Kind, Problem
+from runner.model.task import LocationSettings
 
 NOBODY = 65534
 EXECUTION_ID = "0123456789ab"
@@ -84,6 +86,22 @@ class HookedThrottle:
     def take(self, size_bytes: int) -> None:
         self.calls += 1
         self._hook(self.calls)
+
+
+class NoFeatures(Syscalls):
+    """A kernel that knows neither renameat2 nor O_TMPFILE nor reflinks."""
+
+    def rename_noreplace(self, source_fd: int, source: str, target_fd: int, target: str) -> None:
+        raise OSError(errno.ENOSYS, "no renameat2")
+
+    def rename_exchange(self, source_fd: int, source: str, target_fd: int, target: str) -> None:
+        raise OSError(errno.EINVAL, "no exchange")
+
+    def open_unnamed(self, directory_fd: int) -> int:
+        raise OSError(errno.EOPNOTSUPP, "no O_TMPFILE")
+
+    def clone_file(self, target_fd: int, source_fd: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no reflinks")
 
 
 THROTTLE = NoThrottle()

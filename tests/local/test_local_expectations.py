@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from local_support import THROTTLE, HookedThrottle, entries_of, manifest, open_at
+from runner_plugins.local.location import LocalLocation
 
 from runner.errors import EntryCode, EntryError
 from runner.model.entry import Attributes, Entry, Kind
 from runner.model.task import DigestAlgorithm
-from runner_plugins.local.location import LocalLocation
 
 
 def _file(path: str, content: bytes = b"new", **facts: object) -> Entry:
@@ -52,7 +52,10 @@ CHANGES = [_grow, _touch, _rewrite_with_same_mtime, _to_folder, _to_link]
 
 ACTS: list[tuple[str, Callable[[LocalLocation, Entry], object]]] = [
     ("put", lambda here, was: here.put(_file("it"), [b"new"], was, THROTTLE)),
-    ("put symlink", lambda here, was: here.put(Entry("it", Kind.SYMLINK, link_target="t"), None, was, THROTTLE)),
+    (
+        "put symlink",
+        lambda here, was: here.put(Entry("it", Kind.SYMLINK, link_target="t"), None, was, THROTTLE),
+    ),
     ("put folder", lambda here, was: here.put(Entry("it/", Kind.DIRECTORY), None, was, THROTTLE)),
     ("copy", lambda here, was: here.copy(here, here.stat("origin"), _file("it"), was, THROTTLE)),
     ("set_attributes", lambda here, was: here.set_attributes(_file("it", b"old"), was)),
@@ -197,7 +200,10 @@ def test_an_empty_folder_gives_way_to_a_file_and_back(tmp_path: Path) -> None:
     here.put(_file("it"), [b"new"], here.stat("it"), THROTTLE)
     assert (tmp_path / "it").read_bytes() == b"new"
     here.put(
-        Entry("it/", Kind.DIRECTORY, mtime_ns=5, attributes=Attributes(mode=0o751)), None, here.stat("it"), THROTTLE
+        Entry("it/", Kind.DIRECTORY, mtime_ns=5, attributes=Attributes(mode=0o751)),
+        None,
+        here.stat("it"),
+        THROTTLE,
     )
     facts = os.stat(tmp_path / "it")
     assert (facts.st_mode & 0o7777, facts.st_mtime_ns) == (0o751, 5)

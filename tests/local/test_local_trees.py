@@ -257,7 +257,12 @@ def test_deep_trees(tmp_path: Path, description: str, names: list[str]) -> None:
 
 
 def test_own_names_are_never_yielded(tmp_path: Path) -> None:
-    for folder in (".sync-runner", "a/.sync-runner", ".sync-runner-quarantine/2026", "b/.sync-runner-quarantine"):
+    for folder in (
+        ".sync-runner",
+        "a/.sync-runner",
+        ".sync-runner-quarantine/2026",
+        "b/.sync-runner-quarantine",
+    ):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "x").write_bytes(b"")
     ours = ".sync-runner-0123456789ab-aa1.part"
