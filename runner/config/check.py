@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
 from typing import Any, Protocol
 
@@ -86,24 +85,27 @@ def check_document(root: Mapping, schema: Schema, faults: Faults) -> Checked:
 
 
 def _converted(root: Mapping, errors: list[ValidationError]) -> Mapping:
+    wanted: dict[Path, set[str]] = {}
     for error in errors:
-        wanted = frozenset(_wanted_types(error))
-        path = tuple(error.absolute_path)
-        node = _node_at(root, path)[1] if wanted else None
+        _collect_wanted_types(error, wanted)
+    for path, types in wanted.items():
+        node = _node_at(root, path)[1]
         if isinstance(node, Scalar) and node.whole and not node.secret:
-            value = convert(node, wanted)
-            if value != node.value or type(value) is not type(node.value):
+            value = convert(node, frozenset(types))
+            if type(value) is not type(node.value):
                 root = _replaced(root, path, msgspec.structs.replace(node, value=value))
     return root
 
 
-def _wanted_types(error: ValidationError) -> Iterator[str]:
+def _collect_wanted_types(error: ValidationError, wanted: dict[Path, set[str]]) -> None:
+    """Which types the schema wants where it found another, in every branch of every alternative."""
     if error.validator == "type":
-        value = error.validator_value
-        yield from [value] if isinstance(value, str) else value
+        names = error.validator_value
+        wanted.setdefault(tuple(error.absolute_path), set()).update(
+            [names] if isinstance(names, str) else names
+        )
     for inner in error.context or ():
-        if not inner.path:
-            yield from _wanted_types(inner)
+        _collect_wanted_types(inner, wanted)
 
 
 def _replaced(node: Any, path: Path, scalar: Scalar) -> Any:

@@ -12,7 +12,7 @@ from runner.errors import MissingExtraError
 from runner.locations.registry import Registry
 from runner.model.task import LocationSettings, Secret
 
-_SUSPICIOUS = re.compile("passw|passphrase|secret|token|credential|private_key|access_key", re.IGNORECASE)
+_SUSPICIOUS = re.compile("pass?w|pwd|passphrase|secret|token|credential|_?key$|sas", re.IGNORECASE)
 """Keys whose written-out values no excerpt shows, even where no schema marks them: a misspelt `pasword2`."""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from runner.config.load import decode, parse_document, read_main_source, read_text
+from runner.config.files import read_regular_file
+from runner.config.load import SIZE_LIMIT, decode, parse_document, read_main_source
 from runner.config.nodes import (
     Faults,
     Mapping,
@@ -78,7 +79,7 @@ class _Reader:
             faults.add(node, f"more than {FILE_LIMIT} files are included")
             return None
         try:
-            content = read_text(real)
+            content, _ = read_regular_file(real, SIZE_LIMIT)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             faults.add(

@@ -7,12 +7,12 @@ size than a configuration needs are refused, each at its place. Every limit hold
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from typing import Any
 
+from runner.config.files import read_regular_file
 from runner.config.nodes import Faults, Mapping, Member, Node, Place, Scalar, Sequence, Source, Value, quoted
+from runner.config.syntax import explain_syntax
 from runner.errors import UsageError
 
 SIZE_LIMIT = 5 * 1024 * 1024
@@ -30,23 +30,10 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\uf
 _STRING_TAGS = ("tag:yaml.org,2002:str", "!")
 
 
-def read_text(path: str) -> bytes:
-    """The content of a regular file, at most SIZE_LIMIT + 1 bytes of it. Raises OSError."""
-    # O_NONBLOCK: a named pipe without a writer must not hang the command.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as stream:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(21, "is a folder, not a file", path)
-        if not stat.S_ISREG(mode):
-            raise OSError(22, "is not a regular file", path)
-        return stream.read(SIZE_LIMIT + 1)
-
-
 def read_main_source(path: str, faults: Faults) -> Source | None:
     """The file the user named. Raises UsageError when it cannot be read; None when its content is no text."""
     try:
-        content = read_text(path)
+        content, _ = read_regular_file(path, SIZE_LIMIT)
     except FileNotFoundError as error:
         raise UsageError(
             f"there is no configuration file {path}",
@@ -340,10 +327,11 @@ class _Composer:
             frame.merges.append(candidate)
 
     def _syntax_fault(self, error: Any) -> None:
-        mark = error.problem_mark or error.context_mark
+        here, began = error.problem_mark or error.context_mark, error.context_mark
+        context, problem = str(error.context or ""), str(error.problem or error)
+        message, hint, at_begin = explain_syntax(self._source, context, problem, here)
+        mark = began if at_begin and began is not None else here
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        text = self._source.line(line) or ""
-        message, hint = _explain(str(error.problem or error.context or error), text, column)
         self._faults.add(Place(self._source, line, column, 1), message, suggestion=hint)
 
 
@@ -360,27 +348,6 @@ def _new_parser(text: str) -> Any:
 
         return yaml.SafeLoader(text)
     return CParser(text)
-
-
-def _explain(problem: str, line: str, column: int) -> tuple[str, str | None]:
-    """PyYAML's message in words a person can act on, and a hint."""
-    here = line[column - 1 : column]
-    indent = line[: len(line) - len(line.lstrip())]
-    if "\t" in indent or here == "\t":
-        return "a tab is used to indent; YAML allows blanks only", None
-    if here and here in "@`%*!&" and ("cannot start any token" in problem or "expected" in problem):
-        return f"a text that starts with {here} has to be quoted", f"write it in quotes: '{here}...'"
-    if "mapping values are not allowed" in problem:
-        return "': ' is not allowed here", "indent the line as its neighbours are, or quote the value"
-    if "expected ':'" in problem:
-        return "a key without its ': '", "write key: value, with a blank after the colon"
-    if "expected <block end>" in problem or "did not find expected key" in problem:
-        return "this line is not indented as its neighbours are", None
-    if "expected ',' or '}'" in problem or "expected ',' or ']'" in problem:
-        return "a , or a closing bracket is missing", None
-    if "end of stream" in problem:
-        return "a quote or a bracket is never closed", None
-    return f"this is not YAML: {problem}", None
 
 
 def _place_after(source: Source, before: str) -> Place:

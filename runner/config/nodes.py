@@ -42,14 +42,16 @@ class Source:
     def is_masked(self, place: Place) -> bool:
         return any(start == place.column - 1 for start, _ in self._masked.get(place.line, ()))
 
-    def line(self, number: int) -> str | None:
-        """The line (counted from 1) as people may see it: every control character is one blank."""
+    def raw_line(self, number: int) -> str | None:
+        """The line (counted from 1) as it is; None when there is none."""
         if self._lines is None:
             self._lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", self.text)
-        if not 0 < number <= len(self._lines):
-            return None
-        line = self._lines[number - 1]
-        if len(line) > EXCERPT_LIMIT:
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else None
+
+    def line(self, number: int) -> str | None:
+        """The line as people may see it: secrets masked, control characters blank. None when too long."""
+        line = self.raw_line(number)
+        if line is None or len(line) > EXCERPT_LIMIT:
             return None
         for start, width in self._masked.get(number, ()):
             end = min(len(line), start + width)

@@ -57,7 +57,7 @@ shape. Keys and `include` are never rendered.
 |---|---|
 | `env.NAME` | an environment variable; not set is an error unless `default(...)` follows |
 | `vars.name` | a value of `vars` |
-| `secret_file("path")` | the content of a file, without its last newline; ours or root's, with mode 0600 or 0400 |
+| `secret_file("path")` | a file's content without its last newline; ours or root's, mode 0600 or 0400 |
 | `secret_env("NAME")` | an environment variable that is a secret |
 | `credential("name")` | a systemd credential (`LoadCredential=`) |
 

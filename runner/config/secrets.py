@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
+
+from runner.config.files import read_regular_file
 
 LIMIT = 64 * 1024
 
@@ -56,25 +57,20 @@ def from_environment(name: str, environment: Mapping[str, str]) -> str:
 
 def _read(full: str, shown: str, *, private: bool) -> str:
     try:
-        descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        content, status = read_regular_file(full, LIMIT)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         raise SecretFault(f"the secret file {shown!r} cannot be read: {reason}") from error
-    with open(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SecretFault(f"the secret file {shown!r} is not a regular file")
-        if private and status.st_mode & 0o077:
-            raise SecretFault(
-                f"the secret file {shown!r} is open to others (mode {status.st_mode & 0o7777:04o})",
-                f"close it: chmod 600 {shown}",
-            )
-        if private and status.st_uid not in (os.geteuid(), 0):
-            raise SecretFault(
-                f"the secret file {shown!r} belongs to user {status.st_uid}, not to us or root",
-                f"take it over: chown {os.geteuid()} {shown}; chmod 600 {shown}",
-            )
-        content = stream.read(LIMIT + 1)
+    if private and status.st_mode & 0o077:
+        raise SecretFault(
+            f"the secret file {shown!r} is open to others (mode {status.st_mode & 0o7777:04o})",
+            f"close it: chmod 600 {shown}",
+        )
+    if private and status.st_uid not in (os.geteuid(), 0):
+        raise SecretFault(
+            f"the secret file {shown!r} belongs to user {status.st_uid}, not to us or root",
+            f"take it over: chown {os.geteuid()} {shown}; chmod 600 {shown}",
+        )
     if len(content) > LIMIT:
         raise SecretFault(f"the secret file {shown!r} is larger than {LIMIT // 1024} KiB")
     try:
