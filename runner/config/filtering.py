@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from runner.config.nodes import Mapping, Node, Place, Scalar, Sequence, plain, text_of
+from runner.config.nodes import Mapping, Node, Place, Scalar, Sequence, plain, quoted, text_of
 from runner.config.sections import Section, texts
 from runner.model.entry import Kind
 from runner.model.task import FilterSettings, ManifestSettings
@@ -39,12 +39,24 @@ def build_filters(section: Section, options: Section) -> FilterSettings:
 
 def _check(filters: FilterSettings, section: Section) -> None:
     """Patterns that can never match, and limits that no file can pass: such filters protect nothing."""
-    from runner.filters.faults import pattern_faults, settings_faults
+    from runner.filters.faults import pattern_faults
 
     for text, wrong in pattern_faults(filters):
-        section.faults.add(_place_of(text, section), wrong)
-    for key, wrong in settings_faults(filters):
-        section.fault_at(key, f"{key} {wrong}")
+        named = wrong.startswith(("pattern ", "include ", "exclude "))
+        section.faults.add(_place_of(text, section), wrong if named else f"pattern {quoted(text)} {wrong}")
+    if _above(filters.min_size_bytes, filters.max_size_bytes):
+        section.fault_at("min_size", "min_size is larger than max_size: no file can pass")
+    if _above(filters.older_than_seconds, filters.newer_than_seconds):
+        section.fault_at("older_than", "older_than is longer than newer_than: no file can pass")
+    before, after = filters.modified_before_ns, filters.modified_after_ns
+    if before is not None and after is not None and before <= after:
+        section.fault_at(
+            "modified_before", "modified_before is not later than modified_after: no file can pass"
+        )
+
+
+def _above(lowest: float | None, highest: float | None) -> bool:
+    return lowest is not None and highest is not None and lowest > highest
 
 
 def _place_of(text: str, section: Section) -> Place:
