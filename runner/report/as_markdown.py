@@ -36,7 +36,7 @@ def code_span(text: str) -> str:
     shown = terminal_safe(text) or " "
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
     # CommonMark strips one space on both sides when both are there: needed beside a backtick.
-    padding = " " if shown[0] in "` " or shown[-1] in "` " else ""
+    padding = " " if shown.strip() and (shown[0] in "` " or shown[-1] in "` ") else ""
     return f"{fence}{padding}{shown}{padding}{fence}"
 
 

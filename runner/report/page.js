@@ -145,7 +145,7 @@
     matches.textContent = found === count
       ? `${count.toLocaleString()} rows` : `${found.toLocaleString()} of ${count.toLocaleString()} rows`;
     draw();
-    grid.dataset.milliseconds = (performance.now() - began).toFixed(1);
+    grid.dataset.searchMilliseconds = (performance.now() - began).toFixed(1);
   };
 
   /* Drawing: as many row elements as fit, moved and refilled. */

@@ -206,7 +206,7 @@ def _lead(status: Phase, exit_code: int, counters: Counters, problems_total: int
     if _total(counters.stale):
         pieces.append(f"{_total(counters.stale):,} of them changed since the plan")
     if problems_total and not pieces:
-        pieces.append(f"{_number(problems_total, 'problem')} met")
+        pieces.append(f"{_number(problems_total, 'problem')} came up")
     if findings_total:
         pieces.append(f"verification found {_number(findings_total, 'difference')}")
     text = ", ".join(pieces)
