@@ -72,10 +72,9 @@ class Verifier:
         self._tolerance = 0 if self._tolerance <= 1 else self._tolerance
 
     def verify_actions(self, request: bytes) -> bytes:
-        lines = iter(request.splitlines())
         return self._answer(
-            (action.path, self._check_action(action, decode_line(next(lines), Outcome)), action.size_bytes)
-            for action in (decode_line(line, Action) for line in lines)
+            (action.path, self._check_action(action, outcome), action.size_bytes)
+            for action, outcome in _carried_out(request)
         )
 
     def verify_pairs(self, request: bytes) -> bytes:
@@ -112,8 +111,6 @@ class Verifier:
                 raise
 
     def _check_action(self, action: Action, outcome: Outcome) -> Finding | None:
-        if outcome.status is not OutcomeStatus.DONE:
-            return None
         try:
             actual = self._destination.stat(action.path)
             if action.kind in (ActionKind.DELETE, ActionKind.QUARANTINE):
@@ -145,3 +142,12 @@ class Verifier:
             raise error
         verdict = _UNREADABLE.get(error.entry_code, Verdict.UNREADABLE)
         return Finding(path, verdict, checked_by=self._agent, message=error.message)
+
+
+def _carried_out(request: bytes) -> Iterator[tuple[Action, Outcome]]:
+    """What was done, with its outcome. A folder is checked once, where its own metadata is set at the end."""
+    lines = iter(request.splitlines())
+    for line in lines:
+        action, outcome = decode_line(line, Action), decode_line(next(lines), Outcome)
+        if outcome.status is OutcomeStatus.DONE and action.kind is not ActionKind.CREATE_DIRECTORY:
+            yield action, outcome
