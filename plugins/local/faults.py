@@ -80,6 +80,26 @@ def classify(error: OSError, path: str, doing: str) -> EntryError:
     return EntryError(code, path, message, disposition=disposition)
 
 
+class classified:
+    """`with classified(path, "write"):` system errors inside become EntryErrors.
+
+    A class, for a generator-based context manager costs two microseconds a file.
+    """
+
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, path: str, doing: str) -> None:
+        self._path = path
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise classify(error, self._path, self._doing) from error
+
+
 def stale(path: str, what: str) -> EntryError:
     """The error for a path that is not in the state the plan was made for."""
     return EntryError(EntryCode.STALE, path, f"{shown(path)}: {what}")

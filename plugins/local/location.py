@@ -36,14 +36,14 @@ from .content import (
 )
 from .endpoint import identity_of, open_nearest, space_of
 from .facts import FactReader
-from .faults import changed, classify, shown, stale
+from .faults import changed, classified, classify, shown, stale
 from .follow import Follower
 from .handles import Handles, sync_directory
 from .names import TemporaryNames, temporary_execution
 from .publish import Draft, Publisher, exists, expect
 from .scan import Scanner
 from .syscalls import Syscalls
-from .writing import ContentWriter
+from .writing import ContentError, ContentWriter
 
 _NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _INODE_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -106,8 +106,10 @@ class LocalLocation:
                 fd, name, followed = self._locate(path)
             facts = os.stat(name, dir_fd=fd, follow_symlinks=False)
             asked = path.removesuffix("/")
-            if stat.S_ISDIR(facts.st_mode) and asked:
-                asked += "/"
+            if stat.S_ISDIR(facts.st_mode):
+                asked += "/" if asked else ""
+            elif asked != path:
+                return None
             return self._reader.entry(asked, facts, fd, name, followed=followed)
         except OSError as error:
             if error.errno in _NOTHING_THERE:
@@ -140,9 +142,13 @@ class LocalLocation:
     def put(
         self, entry: Entry, content: Iterable[Buffer] | None, replaces: Entry | None, throttle: Throttle
     ) -> Written:
-        with _classified(entry.path, "write"):
-            if entry.kind is Kind.FILE:
-                return self._put_file(entry, content or (), replaces, throttle)
+        if entry.kind is Kind.FILE:
+            try:
+                with classified(entry.path, "write"):
+                    return self._put_file(entry, content or (), replaces, throttle)
+            except ContentError as foreign:
+                raise foreign.error from None
+        with classified(entry.path, "write"):
             if entry.kind is Kind.DIRECTORY:
                 return self._put_directory(entry, replaces)
             directory_fd, name = self._handles.make_parent(entry.path)
@@ -153,7 +159,7 @@ class LocalLocation:
             return Written(refused=refused)
 
     def remove(self, entry: Entry) -> None:
-        with _classified(entry.path, "remove"):
+        with classified(entry.path, "remove"):
             directory_fd, name = self._handles.parent(entry.path)
             try:
                 expect(directory_fd, name, entry.path, entry)
@@ -178,7 +184,7 @@ class LocalLocation:
 
     def set_attributes(self, entry: Entry, expected: Entry | None) -> Written:
         path = entry.path
-        with _classified(path, "set attributes of"):
+        with classified(path, "set attributes of"):
             if path == "":
                 directory_fd, name = self._handles.make_root(), "."
             else:
@@ -203,7 +209,7 @@ class LocalLocation:
     # Linking
 
     def link(self, path: str, target: str, replaces: Entry | None) -> None:
-        with _classified(path, "link"):
+        with classified(path, "link"):
             target_fd, target_name = self._handles.parent(target)
             if not exists(target_fd, target_name):
                 raise EntryError(EntryCode.NOT_FOUND, path, f"{shown(target)}, to be linked to, is not there")
@@ -224,7 +230,7 @@ class LocalLocation:
         assert isinstance(source, LocalLocation)
         source_fd, facts = source.open_content(entry)
         try:
-            with _classified(target.path, "write"):
+            with classified(target.path, "write"):
                 directory_fd, name = self._handles.make_parent(target.path)
                 with self._publisher.draft_file(directory_fd) as draft:
                     assert draft.fd is not None
@@ -239,7 +245,7 @@ class LocalLocation:
     # Renames
 
     def rename(self, entry: Entry, path: str) -> None:
-        with _classified(entry.path, "move"):
+        with classified(entry.path, "move"):
             target_fd, target_name = self._handles.make_parent(path)
             directory_fd, name = self._handles.parent(entry.path)
             expect(directory_fd, name, entry.path, entry)
@@ -271,11 +277,11 @@ class LocalLocation:
 
     def identity(self) -> Identity:
         """Of an absent root: the identity of its nearest existing parent."""
-        with _classified("", "identify"), self._nearest() as fd:
+        with classified("", "identify"), self._nearest() as fd:
             return identity_of(fd)
 
     def space(self) -> Space:
-        with _classified("", "ask the free space of"), self._nearest() as fd:
+        with classified("", "ask the free space of"), self._nearest() as fd:
             return space_of(fd)
 
     # Sweeps
@@ -285,7 +291,7 @@ class LocalLocation:
 
     def remove_leftover(self, path: str) -> None:
         """Remove a temporary file of ours; anything with another name is refused with NAME_NOT_ALLOWED."""
-        with _classified(path, "remove"):
+        with classified(path, "remove"):
             directory_fd, name = self._handles.parent(path)
             if temporary_execution(name) is None:
                 raise EntryError(
@@ -304,7 +310,7 @@ class LocalLocation:
         """flock(2) on the root folder itself: no file is left, and the kernel frees it with the process."""
         if self._lock_fd is not None:
             return True
-        with _classified("", "lock"):
+        with classified("", "lock"):
             fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._handles.make_root())
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -321,7 +327,7 @@ class LocalLocation:
 
     def open_content(self, entry: Entry) -> tuple[int, os.stat_result]:
         """(descriptor, facts) of a file as `entry` says; the caller closes it. Raises as `read`."""
-        with _classified(entry.path, "read"):
+        with classified(entry.path, "read"):
             if self._follower is None and entry.version is not None:
                 # The version pins the inode: the file read is the one listed, wherever its folder is by now.
                 directory_fd, name = self._handles.listed_parent(entry.path)
@@ -443,26 +449,6 @@ class LocalLocation:
             yield fd
         finally:
             os.close(fd)
-
-
-class _classified:
-    """`with _classified(path, "write"):` system errors inside become EntryErrors.
-
-    A class, for a generator-based context manager costs two microseconds a file.
-    """
-
-    __slots__ = ("_doing", "_path")
-
-    def __init__(self, path: str, doing: str) -> None:
-        self._path = path
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise classify(error, self._path, self._doing) from error
 
 
 def _check_early(directory_fd: int, name: str, path: str, replaces: Entry | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from runner.errors import EntryCode, EntryError
 from runner.locations.protocol import Buffer, OpenSettings, Throttle
@@ -24,7 +24,7 @@ from .content import (
     new_hasher,
     read_small,
 )
-from .faults import shown
+from .faults import classified, shown
 from .syscalls import UNSUPPORTED, Syscalls
 
 _BLOCK_BYTES = 4096
@@ -42,6 +42,21 @@ def write_all(fd: int, content: Buffer, offset: int) -> None:
         if more == 0:
             raise OSError(errno.EIO, "nothing more could be written")
         done += more
+
+
+class ContentError(Exception):
+    """An OSError of the content's own source, carried past those who would take it for a fault here."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _from_elsewhere(content: Iterable[Buffer]) -> Iterator[Buffer]:
+    try:
+        yield from content
+    except OSError as error:
+        raise ContentError(error) from error
 
 
 class ContentWriter:
@@ -69,8 +84,9 @@ class ContentWriter:
         try:
             if size <= SMALL_BYTES and not is_sparse(facts):
                 throttle.take(size)
-                got = read_small(source_fd, view, size)
-                check_unchanged(source_fd, path, facts, got)
+                with classified(path, "read"):
+                    got = read_small(source_fd, view, size)
+                    check_unchanged(source_fd, path, facts, got)
                 content = view[:size]
                 digest = digest_of(self._algorithm, content)
                 write_all(fd, content, 0)
@@ -117,7 +133,8 @@ class ContentWriter:
             while position < end:
                 wanted = view[: min(CHUNK_BYTES, end - position)]
                 throttle.take(len(wanted))
-                got = os.preadv(source_fd, [wanted], position)
+                with classified(path, "read"):
+                    got = os.preadv(source_fd, [wanted], position)
                 if got == 0:
                     check_unchanged(source_fd, path, facts, position)
                 content = wanted[:got]
@@ -133,10 +150,13 @@ class ContentWriter:
     def from_chunks(
         self, fd: int, content: Iterable[Buffer], throttle: Throttle, *, with_holes: bool
     ) -> tuple[str, int]:
-        """Write what comes; returns (algorithm:hex, number of bytes). `with_holes`: zeros take no space."""
+        """Write what comes; returns (algorithm:hex, number of bytes). `with_holes`: zeros take no space.
+
+        Raises ContentError for an OSError of `content` itself.
+        """
         hasher = new_hasher(self._algorithm)
         position = 0
-        for chunk in content:
+        for chunk in _from_elsewhere(content):
             size = len(chunk)
             throttle.take(size)
             hasher.update(chunk)

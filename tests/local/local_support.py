@@ -147,7 +147,7 @@ def problems_of(location: LocalLocation) -> list[tuple[str, str]]:
 
 
 def mirror(source: LocalLocation, destination: LocalLocation) -> list[tuple[str, tuple[str, ...]]]:
-    """The smallest engine: everything of `source` made at an empty `destination`. Returns what was refused."""
+    """The smallest engine: all of `source` made at an empty `destination`. Returns what was refused."""
     refused = []
     folders = []
     groups: dict[str, str] = {}

@@ -247,10 +247,8 @@ def test_a_file_that_changes_under_the_reader(
     path = tmp_path / "source" / "f"
     path.write_bytes(b"a" * size)
     source, target = open_at(tmp_path / "source"), open_at(tmp_path / "target", create=True)
-    entry = source.stat("f")
-    assert entry is not None
 
-    def read() -> None:
+    def read(entry: Entry) -> None:
         chunks = source.read(entry)
         next(chunks)
         change(path)
@@ -259,18 +257,19 @@ def test_a_file_that_changes_under_the_reader(
 
     last_chunk = (size - 1) // (1 << 20) + 1
     hook = HookedThrottle(lambda call: change(path) if call == last_chunk else None)
-    for act in (
+    acts: list[Callable[[Entry], object]] = [
         read,
-        lambda: source.digest(entry, DigestAlgorithm.SHA256, hook),
-        lambda: target.copy(source, entry, entry, None, hook),
-    ):
+        lambda entry: source.digest(entry, DigestAlgorithm.SHA256, hook),
+        lambda entry: target.copy(source, entry, entry, None, hook),
+    ]
+    for act in acts:
         hook.calls = 0
         path.unlink()
         path.write_bytes(b"a" * size)
         entry = source.stat("f")
         assert entry is not None
         with pytest.raises(EntryError) as caught:
-            act()
+            act(entry)
         assert caught.value.entry_code is EntryCode.CHANGED_DURING_TRANSFER
     assert hook.calls == last_chunk
     assert os.listdir(tmp_path / "target") == []

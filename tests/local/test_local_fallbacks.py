@@ -1,4 +1,4 @@
-"""Kernels and file systems without a feature, full and read-only ones, other users, and drafts that go bad."""
+"""Kernels and file systems that lack a feature or room, other users, and drafts that go bad."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 from local_support import THROTTLE, entries_of, exchange, manifest, open_at
 
 from runner.errors import EntryCode, EntryError
-from runner.model.entry import Attributes, Entry, Kind, Problem, path_bytes
+from runner.model.entry import Attributes, Entry, Kind, Problem
 from runner.model.task import DigestAlgorithm, SymlinkMode
 
 
@@ -84,40 +84,38 @@ def test_links_are_refused(linked: Path) -> None:
 
 
 def test_links_are_followed_inside_only(linked: Path) -> None:
-    assert (
-        _scanned(linked, SymlinkMode.FOLLOW)
-        == [
-            ("", "directory"),
-            ("absolute", "link_escapes"),
-            ("broken", "link_broken"),
-            ("escape", "link_escapes"),
-            ("escape-deep", "link_escapes"),
-            ("itself", "link_loop"),
-            ("real/", "directory"),
-            ("real/file", "file"),
-            ("real/inner/", "directory"),
-            ("real/inner/leaf", "file"),
-            ("real/inner/loop/", "link_loop"),
-            ("real/up/", "link_loop"),
-            ("through-file", "link_broken"),
-            ("to-file", "file"),
-            ("to-folder-by-dots/", "directory"),
-            ("to-folder-by-dots/leaf", "file"),
-            ("to-folder-by-dots/loop/", "directory"),
-            ("to-folder-by-dots/loop/file", "file"),
-            ("to-folder-by-dots/loop/inner/", "link_loop_placeholder"),
-        ][:18]
-        + _scanned(linked, SymlinkMode.FOLLOW)[18:]
-    )
-
-
-def test_following_ends_and_keeps_the_order(linked: Path) -> None:
-    found = _scanned(linked, SymlinkMode.FOLLOW)
-
-    paths = [path for path, _ in found]
-    assert paths == sorted(paths, key=path_bytes)
-    assert len(paths) < 60
-    assert not any("secret" in path for path in paths)
+    assert _scanned(linked, SymlinkMode.FOLLOW) == [
+        ("", "directory"),
+        ("absolute", "link_escapes"),
+        ("broken", "link_broken"),
+        ("escape", "link_escapes"),
+        ("escape-deep", "link_escapes"),
+        ("itself", "link_loop"),
+        ("real/", "directory"),
+        ("real/file", "file"),
+        ("real/inner/", "directory"),
+        ("real/inner/leaf", "file"),
+        ("real/inner/loop/", "link_loop"),
+        ("real/up/", "link_loop"),
+        ("through-file", "link_broken"),
+        ("to-file", "file"),
+        ("to-folder-by-dots/", "directory"),
+        ("to-folder-by-dots/leaf", "file"),
+        ("to-folder-by-dots/loop/", "directory"),
+        ("to-folder-by-dots/loop/file", "file"),
+        ("to-folder-by-dots/loop/inner/", "directory"),
+        ("to-folder-by-dots/loop/inner/leaf", "file"),
+        ("to-folder-by-dots/loop/inner/loop/", "link_loop"),
+        ("to-folder-by-dots/loop/up/", "link_loop"),
+        ("to-folder/", "directory"),
+        ("to-folder/file", "file"),
+        ("to-folder/inner/", "directory"),
+        ("to-folder/inner/leaf", "file"),
+        ("to-folder/inner/loop/", "link_loop"),
+        ("to-folder/up/", "link_loop"),
+        ("to-link", "file"),
+        ("to-root/", "link_loop"),
+    ]
 
 
 def test_followed_files_are_read_and_copied(linked: Path, tmp_path: Path) -> None:
@@ -147,7 +145,7 @@ def test_followed_files_are_read_and_copied(linked: Path, tmp_path: Path) -> Non
 
 
 def test_a_destination_never_follows(linked: Path, tmp_path: Path) -> None:
-    """Links at a destination are entries like others, whatever the task's `symlinks` says about its source."""
+    """Links at a destination are entries like others, whatever `symlinks` says about the source."""
     os.symlink(tmp_path / "outside", linked / "out")
     before = manifest(tmp_path / "outside")
     here = open_at(linked, create=True, symlinks=SymlinkMode.FOLLOW)
@@ -200,6 +198,8 @@ def test_no_write_follows_a_swapped_link(tmp_path: Path) -> None:
     before = manifest(outside)
     here = open_at(root, create=True)
     attributes = Attributes(mode=0o777, xattrs=(("user.x", b"1"),))
+    file = Entry("sub/file", Kind.FILE, mtime_ns=5, attributes=attributes)
+    folder = Entry("sub/", Kind.DIRECTORY, mtime_ns=5, attributes=attributes)
     done = dict.fromkeys(range(8), 0)
     with _flipping(root / "sub", root / "evil") as flips:
         end = time.monotonic() + 0.6
@@ -212,12 +212,8 @@ def test_no_write_follows_a_swapped_link(tmp_path: Path) -> None:
                 lambda n=number: here.put(
                     Entry(f"sub/l{n}", Kind.SYMLINK, link_target="x"), None, None, THROTTLE
                 ),
-                lambda: here.set_attributes(
-                    Entry("sub/file", Kind.FILE, mtime_ns=5, attributes=attributes), None
-                ),
-                lambda: here.set_attributes(
-                    Entry("sub/", Kind.DIRECTORY, mtime_ns=5, attributes=attributes), None
-                ),
+                lambda: here.set_attributes(file, None),
+                lambda: here.set_attributes(folder, None),
                 lambda n=number: here.link(f"sub/h{n}", "target", None),
                 lambda n=number: here.rename(here.stat(f"sub/f{n}"), f"sub/r{n}"),
                 lambda n=number: here.remove(here.stat(f"sub/r{n}")),
@@ -228,7 +224,7 @@ def test_no_write_follows_a_swapped_link(tmp_path: Path) -> None:
                     done[index] += 1
                 except (EntryError, AttributeError):
                     pass  # the folder was a link just then, or the step before had met one
-    assert flips[0] > 1000
+    assert flips[0] > 100
     assert all(done.values()), done
     assert manifest(outside) == before
 
@@ -255,7 +251,7 @@ def test_no_read_follows_a_swapped_link(tmp_path: Path) -> None:
                 for each in here.scan():
                     if isinstance(each, Entry) and each.kind is Kind.FILE:
                         listed.add((each.path, each.version))
-        assert flips[0] > 1000
+        assert flips[0] > 100
     facts = os.stat(outside / "file")
     assert seen == {b"mine!!"}
     assert listed

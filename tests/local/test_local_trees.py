@@ -329,7 +329,7 @@ def test_a_scan_survives_moves_around_it(tmp_path: Path) -> None:
 
 
 def test_a_moved_folder_loses_no_names_silently(tmp_path: Path) -> None:
-    """A level whose descriptor was given up is reopened by its place; when that moved, its rest is a problem."""
+    """A level whose descriptor was given up is reopened by its place; what moved is a problem."""
     deep = ["d"] * 40
     (tmp_path / "root").mkdir()
     _deep_tree(tmp_path / "root", deep, "leaf")
