@@ -8,6 +8,7 @@ each folder above. A pattern that starts with neither `/` nor `*` is read as if 
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class PathPatterns:
     `matches(path)` tells whether any pattern matches this very path (without a trailing slash).
     """
 
-    __slots__ = ("_below", "_index", "_ways", "matches", "patterns")
+    __slots__ = ("_below", "_index", "_starts", "matches", "patterns")
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.patterns = tuple(pattern for pattern in split_patterns(texts) if pattern.characters)
@@ -101,12 +102,7 @@ class PathPatterns:
         self._index = PatternIndex(numbered)
         self._below = PatternIndex([pair for pair in numbered if pair[1].ends_with_star])
         self.matches = self._index.matches
-        self._ways: dict[str, str] = {}
-        for pattern in self.patterns:
-            start = pattern.literal_start
-            for index, character in enumerate(start):
-                if character == "/":
-                    self._ways.setdefault(start[: index + 1], pattern.text)
+        self._starts = sorted((pattern.literal_start, pattern.text) for pattern in self.patterns)
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
@@ -118,7 +114,11 @@ class PathPatterns:
 
     def way_to(self, folder: str) -> str | None:
         """For a folder (`a/`) on the literal way to what a pattern names: that pattern, else None."""
-        return self._ways.get(folder)
+        # The first start not before the folder's path is one that continues it, if any does.
+        position = bisect.bisect_left(self._starts, (folder, ""))
+        if position < len(self._starts) and self._starts[position][0].startswith(folder):
+            return self._starts[position][1]
+        return None
 
     def all_below(self, folder: str) -> bool:
         """True when surely everything below the folder (`a/`) matches, if not the folder itself (`/a/*`)."""

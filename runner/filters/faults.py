@@ -33,23 +33,6 @@ def pattern_faults(settings: FilterSettings) -> list[tuple[str, str]]:
     return faults
 
 
-def settings_faults(settings: FilterSettings) -> list[tuple[str, str]]:
-    """Limits that contradict each other, so that no file could ever pass, as (key, what is wrong with it)."""
-    faults = []
-    if _above(settings.min_size_bytes, settings.max_size_bytes):
-        faults.append(("min_size", "is larger than max_size: no file can pass"))
-    if _above(settings.older_than_seconds, settings.newer_than_seconds):
-        faults.append(("older_than", "is longer than newer_than: no file can pass"))
-    before, after = settings.modified_before_ns, settings.modified_after_ns
-    if before is not None and after is not None and before <= after:
-        faults.append(("modified_before", "is not later than modified_after: no file can pass"))
-    return faults
-
-
-def _above(lowest: float | None, highest: float | None) -> bool:
-    return lowest is not None and highest is not None and lowest > highest
-
-
 def _path_pattern_fault(pattern: PathPattern, *, is_include: bool) -> str | None:
     characters = pattern.characters
     if not characters:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -34,25 +34,28 @@ Token = str | OneOf | Star
 
 
 class Piece:
-    """A run of literals and one-character sets: always of the same width."""
+    """A run of literals and one-character sets: always of the same width.
 
-    __slots__ = ("_regex", "literal", "width")
+    `stands_at(text, position)` is true (not always True) when the piece stands there. `literal` is its text,
+    None when it holds a set.
+    """
+
+    __slots__ = ("_regex", "literal", "stands_at", "width")
 
     def __init__(self, tokens: Sequence[str | OneOf]) -> None:
         literals = [token for token in tokens if isinstance(token, str)]
-        self.literal = "".join(literals) if len(literals) == len(tokens) else None
+        literal = "".join(literals) if len(literals) == len(tokens) else None
+        self.literal = literal
         self.width = sum(len(token) if isinstance(token, str) else 1 for token in tokens)
         self._regex: re.Pattern[str] | None = None
-        if self.literal is None:
+        self.stands_at: Callable[[str, int], object]
+        if literal is not None:
+            self.stands_at = lambda text, position: text.startswith(literal, position)
+        else:
             # No quantifier ever gets in here: a fixed-width expression cannot backtrack.
             source = "".join(re.escape(t) if isinstance(t, str) else t.expression for t in tokens)
             self._regex = re.compile(source, re.DOTALL)
-
-    def stands_at(self, text: str, position: int) -> bool:
-        """True when this piece stands in `text` at `position`."""
-        if self._regex is None:
-            return text.startswith(self.literal or "", position)
-        return self._regex.match(text, position) is not None
+            self.stands_at = self._regex.match
 
     def find(self, text: str, start: int, end: int) -> int:
         """The leftmost place of this piece wholly inside text[start:end], or -1."""
@@ -94,12 +97,12 @@ class Glob:
 
     def matches(self, text: str) -> bool:
         """True when the whole of `text` is as the pattern says."""
-        tail = self._tail
+        tail, length = self._tail, len(text)
         if tail is None:
-            return len(text) == self._width and self._head.stands_at(text, 0)
-        if len(text) < self._width or not self._head.stands_at(text, 0):
+            return length == self._width and bool(self._head.stands_at(text, 0))
+        if length < self._width or (self._head.width and not self._head.stands_at(text, 0)):
             return False
-        end = len(text) - tail.width
+        end = length - tail.width
         if tail.width and not tail.stands_at(text, end):
             return False
         position = self._head.width

@@ -81,7 +81,7 @@ def read_manifest(stream: BinaryIO, format: str, name: str = "manifest") -> Mani
     CSV: no header; path, or path and version; fields parted by commas, quoted with `"` where they hold
     commas, quotes (doubled) or line breaks; lines end in LF, CR or CRLF. JSON Lines: {"path": ..., "version":
     ...}. A UTF-8 byte-order mark and blank lines are left out. A leading `/` or `./` of a path means the
-    root. Memory: as Manifest. The stream is left open.
+    root. Memory: as Manifest, half as much again while reading. The stream is left open.
 
     Raises: ConfigurationError with one Diagnostic a fault (the first 50), in file order.
     """

@@ -25,12 +25,13 @@ _Place = tuple[int, int]
 class FolderRules:
     """Which anchored rules can match the entries of one folder, and where they go on below it.
 
-    `files` and `folders` know the rules whose last component a name may match (None: there are none).
+    `files` and `folders` know the rules whose last component a name may match (None: there are none);
+    `negates` when one of these takes back.
     `staying` places go on below any folder; `named` and `globbed` only below folders of such names. `below`
     remembers where that led, by the places that a name reached.
     """
 
-    __slots__ = ("below", "files", "folders", "globbed", "named", "staying")
+    __slots__ = ("below", "files", "folders", "globbed", "named", "negates", "staying")
 
     def __init__(self, places: tuple[_Place, ...], rules: Sequence[Rule]) -> None:
         finals: list[tuple[int, Glob]] = []
@@ -55,6 +56,7 @@ class FolderRules:
                     self.globbed.append((component, (number, position + 1)))
         files = PatternIndex([pair for pair in finals if not rules[pair[0]].folders_only])
         folders = PatternIndex(finals)
+        self.negates = any(rules[number].negated for number, _ in finals)
         self.files = None if files.is_empty else files
         self.folders = None if folders.is_empty else folders
 
@@ -62,7 +64,7 @@ class FolderRules:
 class RuleSet:
     """All rules of a task. Safe to share between threads: its cache only saves work."""
 
-    __slots__ = ("_file_names", "_folder_names", "_known", "root", "rules")
+    __slots__ = ("_file_names", "_folder_names", "_known", "_negated_names", "root", "rules")
 
     def __init__(self, lines: Iterable[str]) -> None:
         """Raises: RuleFault for a line that could never match (`faults.pattern_faults` finds them all)."""
@@ -77,6 +79,8 @@ class RuleSet:
         ]
         folder_names = PatternIndex([(number, glob) for number, glob, _ in named])
         file_names = PatternIndex([(number, glob) for number, glob, only in named if not only])
+        negated = PatternIndex([(number, glob) for number, glob, _ in named if self.rules[number].negated])
+        self._negated_names = None if negated.is_empty else negated
         self._folder_names = None if folder_names.is_empty else folder_names
         self._file_names = None if file_names.is_empty else file_names
         self._known: dict[tuple[_Place, ...], FolderRules] = {}
@@ -105,12 +109,12 @@ class RuleSet:
 
     def excludes_file(self, folder: FolderRules, name: str) -> bool:
         """Whether the last rule that matches `name`, which is no folder, excludes it."""
-        names = self._file_names
-        if (names is not None and names.matches(name)) or (
-            folder.files is not None and folder.files.matches(name)
-        ):
-            return not self.rules[self.last(folder, name, False)].negated
-        return False
+        by_name, by_path = self._file_names, folder.files
+        if (by_name is None or not by_name.matches(name)) and (by_path is None or not by_path.matches(name)):
+            return False
+        if not folder.negates and (self._negated_names is None or not self._negated_names.matches(name)):
+            return True
+        return not self.rules[self.last(folder, name, False)].negated
 
     def last(self, folder: FolderRules, name: str, is_folder: bool) -> int:
         """The number of the last rule that matches the entry `name` of a folder, or NO_MATCH."""

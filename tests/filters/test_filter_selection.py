@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from filter_reference import facts_pass, is_built_in, path_included
 from hypothesis import given, settings
@@ -308,6 +310,18 @@ def test_filters_in_words() -> None:
         "delete_excluded: what the filters exclude is deleted at the destination, too",
     )
     assert describe(F()) == ()
+
+
+def test_the_manual_names_each_built_in_folder_and_each_sort_of_rule() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "filters.md").read_text(encoding="utf-8")
+    words = {f"`{rule.strip('/')}`" for rule in BUILT_IN} | {f"`{kind.value}`" for kind in RuleKind}
+    assert {word for word in words if word not in manual} == {"`default`"}
+
+
+def test_a_pattern_of_very_many_folders_costs_no_more_than_its_length() -> None:
+    selection = Selection(F(include=("/a" * 51_200,)), NOW_NS)
+    assert [selection.descend(entry("a/" * depth)) for depth in (1, 2, 700)] == [True, True, True]
+    assert selection.descend(entry("a/b/")) is False
 
 
 NAMES = ["a", "b", "ab", "a.b", ".snapshot", ".zfs"]
