@@ -198,10 +198,10 @@ class _Explainer:
             suggestion = close_match(name, free)
             if section is not None and suggestion is None and path[-1:] != (section,):
                 suggestion = f"{name} belongs under {section}:"
-            self._add(
-                member.key, (*path, name), f"unknown key {quoted(name)}{_in(path)}",
-                "one of " + ", ".join(known), suggestion,
-            )  # fmt: skip
+            # Twenty keys are no help beside the one that was meant.
+            words = None if suggestion and len(known) > 12 else "one of " + ", ".join(known)
+            message = f"unknown key {quoted(name)}{_in(path)}"
+            self._add(member.key, (*path, name), message, words, suggestion)
 
     def _required(self, error: ValidationError, key: Scalar | None, node: Node, path: Path) -> None:
         missing = [name for name in error.validator_value if name not in error.instance]
