@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from runner.errors import EntryCode
+from runner.errors import EntryCode, EntryError
 from runner.locations.protocol import (
     CopiesFrom,
     Digests,
@@ -254,8 +254,9 @@ class RolePromises(ConformanceBase):
     def test_failed_writes_leave_nothing_to_sweep(self) -> None:
         """Sweeps: only dead executions leave something; a failed put cleans up after itself."""
         location, role = self._offering(Sweeps)
-        with pytest.raises(OSError, match="broken"):
-            location.put(file_entry("a", b"x" * 9), broken_after(b"x", OSError("broken")), None, Meter())
+        broken = broken_after(b"x", EntryError(EntryCode.IO_ERROR, "a", "the source broke"))
+        with refused(EntryCode.IO_ERROR):
+            location.put(file_entry("a", b"x" * 9), broken, None, Meter())
         list(location.scan())
         assert list(role.leftovers()) == []
 

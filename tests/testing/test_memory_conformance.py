@@ -7,7 +7,7 @@ import pytest
 from runner.locations.protocol import Capabilities, Driver, Location, OpenSettings
 from runner.model.task import LocationSettings
 from runner.testing.conformance import ConformanceSuite
-from runner.testing.faults import FaultScript
+from runner.testing.faults import FaultScript, not_listed
 from runner.testing.memory import (
     CASE_INSENSITIVE,
     OBJECT_STORE,
@@ -57,11 +57,15 @@ class TestObjectStore(MemorySuite):
     roles = frozenset({"identity"})
 
 
-class TestUnderAnEmptyFaultScript(MemorySuite):
-    """Wrapping changes nothing: roles and promises are those of what is wrapped."""
+class TestUnderAFaultScript(MemorySuite):
+    """Wrapping changes nothing but what is scripted: roles and promises are those of what is wrapped."""
 
     def open(self, *, create: bool = True, open_settings: OpenSettings | None = None) -> Location:
-        return FaultScript().wrap(super().open(create=create, open_settings=open_settings))
+        script = FaultScript([not_listed("m/")])
+        return script.wrap(super().open(create=create, open_settings=open_settings))
+
+    def make_unlistable(self, path: str) -> bool:
+        return path == "m/"
 
 
 class TestThroughASecondObject(MemorySuite):
