@@ -21,6 +21,15 @@ from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Entry, Kind, Phase, 
 from runner.model.task import SymlinkMode
 
 
+MISSING = (Reason.MISSING,)
+
+
+def _may_have_twin(entry: Entry, other: Entry | None) -> bool:
+    """True when a folder of the same name may still come on the other side, whose next entry is `other`: what
+    stands between `a` and `a/` starts with `a`."""
+    return other is not None and entry.kind is not Kind.DIRECTORY and other.path.startswith(entry.path)
+
+
 class Scope(msgspec.Struct, frozen=True):
     """Which of the source's entries take part. `includes` None = all. `hides_excluded`: an excluded entry counts
     as not there, so that the destination's is an extra (delete_excluded)."""
@@ -57,7 +66,7 @@ class _Unknown:
 
     def covers(self, path: str) -> bool:
         if not self._paths:
-            return False
+            return False  # nearly always
         for unknown in self._paths:
             if path == unknown or unknown == "":
                 return True
@@ -91,6 +100,7 @@ class Merge:
         self._tally = tally
         self._content_equal = content_equal
         self._reports_equal = reports_equal
+        self._includes = None if scope.hides_excluded else scope.includes
         self._links = LinkGroups(scope.hard_links)
         self._held: list[Difference] = []
         self._peeked: Entry | Problem | None = None
@@ -121,11 +131,27 @@ class Merge:
                 source_first = source is not None
             if source_first:
                 assert source is not None
-                yield from self._one_sided(source, from_source=True)
+                if self._held:
+                    yield from self._beside_held(source, destination, from_source=True)
+                else:
+                    difference = self._missing(source)
+                    if difference is not None:
+                        if _may_have_twin(source, destination):
+                            self._held.append(difference)
+                        else:
+                            yield difference
                 source = next_source()
             else:
                 assert destination is not None
-                yield from self._one_sided(destination, from_source=False)
+                if self._held:
+                    yield from self._beside_held(destination, source, from_source=False)
+                else:
+                    difference = self._extra(destination)
+                    if difference is not None:
+                        if _may_have_twin(destination, source):
+                            self._held.append(difference)
+                        else:
+                            yield difference
                 destination = next_destination()
         yield from self._held
         self._held = []
@@ -180,22 +206,22 @@ class Merge:
 
     # -- one side only -------------------------------------------------------------------------------------
 
-    def _one_sided(self, entry: Entry, *, from_source: bool) -> Iterator[Difference]:
-        if entry.kind is Kind.DIRECTORY and self._held:
+    def _beside_held(self, entry: Entry, other: Entry | None, *, from_source: bool) -> Iterator[Difference]:
+        """One one-sided entry while others are held: it may be the twin one of them waits for."""
+        if entry.kind is Kind.DIRECTORY:
             twin = self._take_twin(entry, from_source=from_source)
             if twin is not None:
                 yield from self._release(entry.path)
                 yield from self._kind_change(entry, twin, from_source=from_source)
                 return
-        if self._held:
-            yield from self._release(entry.path)
+        yield from self._release(entry.path)
         difference = self._missing(entry) if from_source else self._extra(entry)
         if difference is None:
             return
-        if entry.kind is Kind.DIRECTORY:
-            yield difference
-        else:
+        if _may_have_twin(entry, other):
             self._held.append(difference)
+        else:
+            yield difference
 
     def _missing(self, entry: Entry) -> Difference | None:
         if not self._takes_part(entry):
@@ -203,10 +229,12 @@ class Merge:
         if self._unknown_destination.covers(entry.path):
             self._tally.fail(entry)
             return None
-        link_to = self._links.leader(entry)
-        if link_to is None:
-            self._links.leader_written(entry)
-        return Difference(entry.path, entry, None, (Reason.MISSING,), link_to=link_to)
+        link_to = None
+        if entry.link_group is not None:
+            link_to = self._links.leader(entry)
+            if link_to is None:
+                self._links.leader_written(entry)
+        return Difference(entry.path, entry, None, MISSING, link_to=link_to)
 
     def _extra(self, entry: Entry) -> Difference | None:
         if self._unknown_source.covers(entry.path):
@@ -237,14 +265,9 @@ class Merge:
 
     def _release(self, path: str) -> Iterator[Difference]:
         """Held differences whose folder twin can no longer come, now that the walk is at `path`."""
-        held = self._held
-        if len(held) == 1 and not path.startswith(held[0].path):
-            self._held = []
-            yield held[0]
-            return
         # The twin of `a` is `a/`; it can still come while the walk stands before it.
         staying = []
-        for difference in held:
+        for difference in self._held:
             if path.startswith(difference.path) and path_before(path, difference.path + "/"):
                 staying.append(difference)
             else:
@@ -254,14 +277,15 @@ class Merge:
     # -- both sides ----------------------------------------------------------------------------------------
 
     def _takes_part(self, entry: Entry) -> bool:
-        scope = self._scope
-        if scope.includes is not None and not scope.hides_excluded and not scope.includes(entry):
+        includes = self._includes
+        if includes is not None and not includes(entry):
             self._tally.exclude(entry)
             return False
-        if not scope.carries(entry):
-            self._tally.skip(entry)
-            return False
-        return True
+        kind = entry.kind
+        if kind is Kind.FILE or kind is Kind.DIRECTORY or self._scope.carries(entry):
+            return True
+        self._tally.skip(entry)
+        return False
 
     def _pair(self, source: Entry, destination: Entry) -> Difference | None:
         if not self._takes_part(source):

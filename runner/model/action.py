@@ -43,7 +43,7 @@ class Stage(enum.IntEnum):
     FINISH_FOLDERS = 4
 
 
-class Action(msgspec.Struct, frozen=True, omit_defaults=True):
+class Action(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One step. `source` and `destination` are the states it expects; None = expected absent.
 
     `source` holds only the metadata that is to be set. For LINK, `link_to` is the destination path of the
@@ -81,7 +81,7 @@ class OutcomeStatus(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What an action did.
 
     `bytes` is the content that was read and written; `digest` (algorithm:hex) is of the content as read from
@@ -116,7 +116,7 @@ class Verdict(enum.StrEnum):
     CHANGED_DURING_TRANSFER = "changed_during_transfer"
 
 
-class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What verification saw at one path. `expected` and `actual` are (field, value) pairs of what differs."""
 
     path: str

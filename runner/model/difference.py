@@ -26,7 +26,7 @@ class Reason(enum.StrEnum):
     CONTENTS = "contents"
 
 
-class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One path at which the sides differ.
 
     MISSING: only the source has it. EXTRA: only the destination has it. EXCLUDED: the filters hide the source's

@@ -38,7 +38,7 @@ class Phase(enum.StrEnum):
     CANCELLED = "CANCELLED"
 
 
-class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
+class Attributes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Metadata of one entry. None = unknown, or not wanted: such a field is neither compared nor set.
 
     mode        permission bits with setuid, setgid and sticky (st_mode & 0o7777); no file type
@@ -62,7 +62,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     content_headers: tuple[tuple[str, str], ...] | None = None
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One path with its facts, as a driver lists it. None = unknown, never zero or empty.
 
     path         relative to the location's root, `/` between names, `str` with surrogateescape; a directory ends
@@ -94,7 +94,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.kind is Kind.DIRECTORY
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What could not be read, listed or done, as a value: it travels in the streams beside entries.
 
     A problem whose path ends with `/` (or is empty: the root) came from a folder; with code not_listed all

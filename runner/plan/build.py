@@ -302,9 +302,6 @@ class Planner:
         self._touch(destination.path)
 
     def _touch(self, path: str) -> None:
-        if self._stack and self._stack[-1].path == parent_path(path):
-            self._stack[-1].touched = True
-            return
         parent = parent_path(path)
         for folder in reversed(self._stack):
             if folder.path == parent:
