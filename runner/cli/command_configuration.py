@@ -6,27 +6,36 @@ import json
 import os
 import shlex
 from argparse import Namespace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from runner.cli.endings import DiagnosticDescription, diagnostics_of, error_text
 from runner.cli.session import DEFAULT_CONFIG, Session
-from runner.cli.text import Page, Style, counted, safe, table
+from runner.cli.text import Page, Style, counted, safe, table, wrapped
 from runner.errors import ConfigurationError, ExitCode, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from runner.locations.protocol import Capabilities
-    from runner.model.task import LocationSettings
+    from runner.model.task import LocationSettings, Task
+
+
+class TaskLosses(msgspec.Struct, frozen=True):
+    """What a task asks for that its pair of locations cannot carry, one sentence each."""
+
+    task: str
+    losses: tuple[str, ...]
 
 
 class Validity(msgspec.Struct, frozen=True):
-    """validate --json."""
+    """validate --json. `losses` names only tasks that have some."""
 
     valid: bool
     file: str
     tasks: tuple[str, ...]
     locations: tuple[str, ...]
+    losses: tuple[TaskLosses, ...]
     diagnostics: list[DiagnosticDescription]
 
 
@@ -75,6 +84,7 @@ def init(session: Session, arguments: Namespace) -> int:
             f"  2. sync-runner validate{flag}",
             f"  3. sync-runner plan TASK{flag}   to see what a run would do; nothing is written",
             f"  4. sync-runner run TASK{flag}",
+            "Editors complete and check it with: sync-runner schema > sync.schema.json",
         ]
     )
     return ExitCode.DONE
@@ -92,20 +102,46 @@ def validate(session: Session, arguments: Namespace) -> int:
         configuration = session.configuration()
     except ConfigurationError as error:
         if session.output.json:
-            session.output.value(Validity(False, session.config_file, (), (), diagnostics_of(error)))
+            session.output.value(Validity(False, session.config_file, (), (), (), diagnostics_of(error)))
         session.output.tell(error_text(error, session.output.page(session.output.stderr)))
         return ExitCode.USAGE
+    losses = tuple(
+        each for each in map(partial(_losses, session), configuration.tasks.values()) if each.losses
+    )
     if session.output.json:
         session.output.value(
-            Validity(True, configuration.file, tuple(configuration.tasks), tuple(configuration.locations), [])
+            Validity(
+                valid=True,
+                file=configuration.file,
+                tasks=tuple(configuration.tasks),
+                locations=tuple(configuration.locations),
+                losses=losses,
+                diagnostics=[],
+            )
         )
     if session.output.quiet:
         return ExitCode.DONE
     tasks = counted(len(configuration.tasks), "task")
     locations = counted(len(configuration.locations), "location")
     verdict = session.page.paint("is valid", Style.GOOD)
-    session.output.result([f"{safe(session.config_file)} {verdict}: {tasks}, {locations}."])
+    lines = [f"{safe(session.config_file)} {verdict}: {tasks}, {locations}."]
+    for each in losses:
+        for loss in each.losses:
+            lines += wrapped(
+                f"{safe(each.task)}: {safe(loss)}", session.page, first="  note: ", rest="        "
+            )
+    session.output.result(lines)
     return ExitCode.DONE
+
+
+def _losses(session: Session, task: Task) -> TaskLosses:
+    from runner.locations.pair import losses
+
+    source, destination = (
+        session.registry().driver(settings.type).capabilities(settings)
+        for settings in (task.source, task.destination)
+    )
+    return TaskLosses(task.name, losses(task.options, source, destination))
 
 
 def schema(session: Session, arguments: Namespace) -> int:
@@ -127,10 +163,10 @@ def locations(session: Session, arguments: Namespace) -> int:
     if session.output.json:
         session.output.value({"locations": described})
     rows = [
-        (safe(each.name), each.type, safe(each.fault or each.address), ", ".join(map(safe, each.used_by)))
+        (safe(each.name), each.type, ", ".join(map(safe, each.used_by)), safe(each.fault or each.address))
         for each in described
     ]
-    lines = table(("location", "type", "address", "used by"), rows, session.page, indent="")
+    lines = table(("location", "type", "used by", "address"), rows, session.page, indent="")
     for each in described:
         if each.capabilities is not None:
             lines += ["", *_capability_lines(each.name, each.capabilities, session.page)]
@@ -180,8 +216,8 @@ def _location_types(session: Session) -> int:
     described = [_described_type(session, each) for each in session.registry().types()]
     if session.output.json:
         session.output.value({"types": described})
-    rows = [(each.type, each.fault or each.title, ", ".join(each.required)) for each in described]
-    session.output.result(table(("type", "what it is", "needs"), rows, session.page, indent=""))
+    rows = [(each.type, ", ".join(each.required), each.fault or each.title) for each in described]
+    session.output.result(table(("type", "needs", "what it is"), rows, session.page, indent=""))
     return ExitCode.DONE
 
 

@@ -152,7 +152,7 @@ class PlainDisplay(Display):
         if isinstance(event, PhaseStarted):
             if event.phase in PHASE_WORDS:
                 self._line(PHASE_WORDS[event.phase])
-        elif isinstance(event, Planned):
+        elif isinstance(event, Planned) and self._tally.phase is not None:
             size = f", {format_size(event.size_bytes)}" if event.size_bytes else ""
             self._line(f"planned {counted(event.actions, 'action')}{size}")
         elif isinstance(event, Message):

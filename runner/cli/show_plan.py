@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from runner.cli.text import (
     Page,
     Style,
+    advice,
     cell_width,
     counted,
     number,
@@ -134,7 +135,7 @@ def guard_lines(verdicts: Sequence[GuardVerdict], page: Page) -> list[str]:
         head = f"  {page.paint(mark, style)} {page.paint(f'guard {safe(verdict.guard)} {said}:', style)} "
         lines += _hanging(head, safe(verdict.message), page, indent=4)
         if not verdict.accepted and verdict.remedy:
-            lines += _hanging("    -> ", safe(verdict.remedy), page, indent=7)
+            lines += advice(safe(verdict.remedy), page, first="    -> ", rest="       ")
     return lines
 
 
@@ -265,6 +266,9 @@ def _how_to_go_on(summary: PlanSummary, page: Page, config_flag: str) -> Iterato
         else:
             command = f"sync-runner verify {task}{config_flag}"
             yield f"To compare contents byte by byte: {page.paint(command, Style.COMMAND)}"
+        return
+    if summary.file is None and summary.refused:
+        yield "A run would refuse, too, until the guard is satisfied or accepted."
         return
     if summary.file is None:
         command = f"sync-runner plan {task}{config_flag} -o {task}.plan.jsonl"

@@ -8,6 +8,7 @@ from runner.cli.show_plan import endpoint, guard_lines, problem_lines
 from runner.cli.text import (
     Page,
     Style,
+    advice,
     cell_width,
     counted,
     number,
@@ -91,7 +92,7 @@ def _counter_table(
     yield from table(("", "files", "folders", "size"), cells, page, right=frozenset({1, 2, 3}), styles=styles)
     transferring = next((timing for timing in report.phases if timing.phase.value == "TRANSFERRING"), None)
     size = report.counters.bytes_transferred
-    if transferring is not None and size and transferring.duration_seconds > 0:
+    if transferring is not None and size and transferring.duration_seconds >= 1:
         rate = format_rate(size / transferring.duration_seconds)
         yield page.paint(
             f"  {format_size(size)} in {format_duration(transferring.duration_seconds)}: {rate}", Style.DIM
@@ -114,7 +115,7 @@ def _finding_lines(findings: Sequence[Finding], total: int, page: Page, shown: i
 
 def _step_lines(text: str, command: str, page: Page) -> list[str]:
     """The step as a paragraph; its command is never broken, so that it can be copied."""
-    lines = wrapped(safe(text), page, first="  -> ", rest="     ")
+    lines = advice(safe(text), page, first="  -> ", rest="     ")
     if command:
         shown = safe(command)
         if cell_width(lines[-1]) + 1 + cell_width(shown) <= page.width:

@@ -6,6 +6,7 @@ A name comes from a file system and is hostile until escaped; colours are added 
 from __future__ import annotations
 
 import enum
+import re
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -145,6 +146,14 @@ def table(
     for position, row in enumerate(rows):
         lines.append(line(row, styles[position] if styles else [None] * len(row)))
     return lines
+
+
+def advice(text: str, page: Page, *, first: str, rest: str) -> list[str]:
+    """A remedy. Where it holds commands, one sentence a line, never broken, so that they can be copied."""
+    if "sync-runner " not in text:
+        return wrapped(text, page, first=first, rest=rest)
+    sentences = re.split(r"\.\s+(?=[A-Z])", text.removesuffix("."))
+    return [(rest if position else first) + sentence for position, sentence in enumerate(sentences)]
 
 
 def wrapped(text: str, page: Page, *, first: str = "", rest: str = "") -> list[str]:
