@@ -55,6 +55,8 @@ def write_csv(rows: Iterable[Row], output: BinaryIO) -> None:
 
 def cell(text: str) -> str:
     """One text value as a spreadsheet may see it."""
+    if text.isascii() and text.isprintable() and not text.startswith(_FORMULA_STARTS):
+        return text
     shown = terminal_safe(display(text))
     return "'" + shown if text.startswith(_FORMULA_STARTS) else shown
 
@@ -62,18 +64,23 @@ def cell(text: str) -> str:
 def _cells(row: Row) -> tuple[str | int, ...]:
     outcome, finding, problem = row.outcome, row.finding, row.problem
     path = cell(row.path)
+    done: tuple[str | int, ...] = ("", "", "", "", "", "", "")
+    if outcome is not None:
+        done = (
+            outcome.status.value,
+            outcome.kind.value,
+            outcome.bytes,
+            outcome.attempts,
+            _instant(outcome.started_at) if outcome.started_at else "",
+            f"{outcome.duration_seconds:.6f}",
+            cell(outcome.digest or ""),
+        )
     return (
         path,
-        "" if outcome is None else str(outcome.status),
-        "" if outcome is None else str(outcome.kind),
-        "" if outcome is None else outcome.bytes,
-        "" if outcome is None else outcome.attempts,
-        _instant(outcome.started_at) if outcome is not None and outcome.started_at else "",
-        "" if outcome is None else f"{outcome.duration_seconds:.6f}",
-        cell(outcome.digest or "") if outcome is not None else "",
-        "" if finding is None else str(finding.verdict),
-        "" if problem is None else str(problem.code),
-        "" if problem is None else str(problem.phase),
+        *done,
+        "" if finding is None else finding.verdict.value,
+        "" if problem is None else problem.code.value,
+        "" if problem is None else problem.phase.value,
         cell(problem.side or "") if problem is not None else "",
         cell(row.message),
         cell(outcome.agent or "") if outcome is not None else "",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -24,13 +24,12 @@ from runner.model.entry import Phase
 from runner.model.execution import Report
 from runner.model.wire import encode_line, terminal_safe
 from runner.report import charts
-from runner.report.page_rows import ROWS_AT_MOST, STATE_INDEX, chosen_rows, row_lines, row_words
+from runner.report.page_rows import RowTable
 from runner.report.rows import Row, stream_rows
 from runner.report.statistics import Statistics, gather_statistics
 from runner.report.words import headline, next_steps
 from runner.units import format_duration, format_rate, format_size
 
-STATIC_ROWS = 200
 LISTED_IN_PAGE = 500
 
 ACTION_WORDS: dict[ActionKind, str] = {
@@ -61,20 +60,17 @@ _ALWAYS_COUNTED = frozenset({"listed", "excluded", "skipped", "transferred", "fa
 
 
 def write_html(folder: str, report: Report, output: BinaryIO) -> None:
-    """Reads the stored streams three times (figures, printed rows, table) and writes as it goes.
+    """Reads the stored streams once, gathering figures and table, then writes the page.
 
-    Memory: what `stream_rows` holds, plus the report's own lists and STATIC_ROWS rows; the number of outcomes
-    does not matter. The page holds at most ROWS_AT_MOST rows, those that are not simply done first, and says
-    where the others are.
+    Memory: what `stream_rows` and `RowTable` hold, and the report's own lists; the number of outcomes does
+    not matter. The page holds at most ROWS_AT_MOST rows, those that are not simply done first, and says where
+    the others are.
     """
-    statistics = gather_statistics(stream_rows(folder, report), report)
-    environment = _environment()
-    template = environment.get_template("template.html.j2")
-    static_rows = sorted(chosen_rows(folder, report, statistics, STATIC_ROWS), key=_severity)
-    context = _context(report, statistics, static_rows)
-    context["row_lines"] = row_lines(chosen_rows(folder, report, statistics, ROWS_AT_MOST), report)
-    for piece in template.generate(context):
-        output.write(piece.encode())
+    with RowTable(report) as table:
+        statistics = gather_statistics(table.gather(stream_rows(folder, report)), report)
+        template = _environment().get_template("template.html.j2")
+        for piece in template.generate(_context(report, statistics, table)):
+            output.write(piece.encode())
 
 
 def _environment() -> jinja2.Environment:
@@ -104,7 +100,7 @@ def _embedded(name: str) -> tuple[Markup, str]:
     return Markup(text), f"'sha256-{digest}'"  # noqa: S704 - our own file, shipped in this package
 
 
-def _context(report: Report, statistics: Statistics, static_rows: Sequence[Row]) -> dict[str, Any]:
+def _context(report: Report, statistics: Statistics, table: RowTable) -> dict[str, Any]:
     execution, counters = report.execution, report.counters
     style, style_source = _embedded("style.css")
     script, script_source = _embedded("page.js")
@@ -132,9 +128,10 @@ def _context(report: Report, statistics: Statistics, static_rows: Sequence[Row])
         "problems": report.problems[:LISTED_IN_PAGE],
         "findings": report.findings[:LISTED_IN_PAGE],
         "settings": tuple(_flatten(report.settings)),
-        "static_rows": tuple(_static_row(row) for row in static_rows),
-        "shown_rows": min(statistics.rows, ROWS_AT_MOST),
-        "row_words": row_words(report),
+        "static_rows": tuple(_static_row(row) for row in table.static_rows),
+        "shown_rows": table.shown,
+        "row_words": table.words(),
+        "row_lines": table.lines(),
         "readable_utc": _readable_utc,
     }
 
@@ -191,10 +188,6 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield from _flatten(value, f"{name}.")
         else:
             yield name, value if isinstance(value, str) else encode_line(value).decode()
-
-
-def _severity(row: Row) -> int:
-    return STATE_INDEX[row.state]
 
 
 def _static_row(row: Row) -> dict[str, str]:

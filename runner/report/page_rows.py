@@ -1,8 +1,11 @@
-"""The HTML report's file table as JSON: which rows a page holds, and each of them on one compact line."""
+"""The HTML report's file table: gathered in one pass over the rows, kept as JSON lines until written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import IO
 
 import msgspec
 from markupsafe import Markup
@@ -10,83 +13,168 @@ from markupsafe import Markup
 from runner.model.action import ActionKind
 from runner.model.execution import Report
 from runner.model.wire import terminal_safe
-from runner.report.rows import Row, RowState, stream_rows
-from runner.report.statistics import Statistics, seconds_since_epoch
+from runner.report.rows import Row, RowState
+from runner.report.statistics import seconds_since_epoch
 
 ROWS_AT_MOST = 200_000
+STATIC_ROWS = 200
+SPOOL_BYTES = 8 << 20
+_BATCH = 1000
 
-STATE_INDEX = {state: index for index, state in enumerate(RowState)}
-KIND_INDEX = {kind: index for index, kind in enumerate(ActionKind)}
+# Enum members hash in Python code; their identities do not, and this is asked once a row.
+_STATE_INDEX = {id(state): index for index, state in enumerate(RowState)}
+_KIND_INDEX = {id(kind): index for index, kind in enumerate(ActionKind)}
+_ENCODER = msgspec.json.Encoder()
 
 
-def chosen_rows(folder: str, report: Report, statistics: Statistics, at_most: int) -> Iterator[Row]:
-    """The rows of a page that has room for `at_most`, in stream order: those that are not done go first."""
-    done_total = statistics.states.get(RowState.DONE, 0)
-    room_for_done = max(0, at_most - (statistics.rows - done_total))
-    attention = 0
-    done = 0
-    for row in stream_rows(folder, report):
-        if row.state is RowState.DONE:
-            done += 1
-            if done <= room_for_done:
-                yield row
-        elif attention < at_most:
-            attention += 1
+def severity(row: Row) -> int:
+    """Sort key: what needs attention most comes first."""
+    return _STATE_INDEX[id(row.state)]
+
+
+class RowTable:
+    """The rows of one page, at most `at_most`: all that need attention, then as many done ones as fit.
+
+    Holds up to SPOOL_BYTES and STATIC_ROWS rows of each of the two sorts; more goes into unnamed files, until
+    the table is left as a context manager.
+    """
+
+    def __init__(self, report: Report, at_most: int = ROWS_AT_MOST) -> None:
+        self._at_most = at_most
+        origin = seconds_since_epoch(report.execution.started_at)
+        self._origin_ms = round(origin * 1000)
+        self._attention = _Spool(at_most, origin)
+        self._done = _Spool(at_most, origin)
+
+    def __enter__(self) -> RowTable:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._attention.close()
+        self._done.close()
+
+    def gather(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Hands every row through and keeps what the page needs of it."""
+        done, attention = self._done, self._attention
+        for row in rows:
+            (done if row.state is RowState.DONE else attention).add(row)
             yield row
 
+    @property
+    def shown(self) -> int:
+        """How many rows `lines` gives."""
+        return min(self._attention.count + self._done.count, self._at_most)
 
-def row_lines(rows: Iterator[Row], report: Report) -> Iterator[Markup]:
-    """Each row as a JSON array, the commas between them included.
+    @property
+    def static_rows(self) -> list[Row]:
+        """The first STATIC_ROWS of the page, the worst first."""
+        return (sorted(self._attention.first, key=severity) + self._done.first)[:STATIC_ROWS]
 
-    [characters shared with the path before, the rest of the path, state, kind (-1 = no action), bytes,
-    milliseconds, start in milliseconds after the execution's, attempts, digest, code, message, agent];
-    empty cells at the end are left out. Sharing what neighbours have in common halves the page.
-    """
-    origin = seconds_since_epoch(report.execution.started_at)
-    previous = ""
-    separator = ""
-    for row in rows:
+    def words(self) -> Markup:
+        """What the numbers in the rows stand for, as JSON."""
+        return _embedded(
+            _ENCODER.encode(
+                {"states": list(RowState), "kinds": list(ActionKind), "origin_ms": self._origin_ms}
+            )
+        )
+
+    def lines(self) -> Iterator[Markup]:
+        """The JSON arrays of all rows with commas between them, some hundred at a time. Can be read once.
+
+        A row is [characters shared with the path before, the rest of the path, state, kind (-1 = no action),
+        bytes, milliseconds, start in milliseconds after the execution's, attempts, digest, code, message,
+        agent]; empty cells at the end are left out. Sharing the folder with the row before halves the page.
+        """
+        separator = b""
+        room = self._at_most
+        for spool in (self._attention, self._done):
+            for batch in spool.batches(room):
+                yield _embedded(separator + batch)
+                separator = b",\n"
+            room = max(0, room - spool.count)
+
+
+class _Spool:
+    """The first `at_most` rows of one sort as JSON lines; paths lean on the row before in the same spool."""
+
+    def __init__(self, at_most: int, origin_seconds: float) -> None:
+        self.count = 0
+        self.first: list[Row] = []
+        self._at_most = at_most
+        self._origin_seconds = origin_seconds
+        self._folder = ""
+        self._pending: list[list[str | int | float]] = []
+        # Closed by the table that owns the spool.
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES, prefix="sync-runner-")  # noqa: SIM115
+
+    def add(self, row: Row) -> None:
+        if self.count >= self._at_most:
+            return
+        self.count += 1
+        if len(self.first) < STATIC_ROWS:
+            self.first.append(row)
         path = terminal_safe(row.path) or "/"
-        shared = _shared_ascii(previous, path)
-        previous = path
-        cells: list[str | int | float] = [shared, path[shared:], STATE_INDEX[row.state]]
+        shared = self._shared_with_previous(path)
+        cells: list[str | int | float] = [shared, path[shared:], _STATE_INDEX[id(row.state)]]
         outcome = row.outcome
         if outcome is None:
-            cells += [-1, 0, 0, 0, 0, ""]
+            cells += (-1, 0, 0, 0, 0, "")
         else:
-            begin = round((outcome.started_at - origin) * 1000) if outcome.started_at else 0
-            duration_ms = round(outcome.duration_seconds * 1000, 1)
-            digest = terminal_safe(outcome.digest or "")
-            cells += [KIND_INDEX[outcome.kind], outcome.bytes, duration_ms, begin, outcome.attempts, digest]
-        cells += [terminal_safe(row.code), terminal_safe(row.message)]
-        cells.append(terminal_safe(outcome.agent or "") if outcome is not None else "")
+            started_at = outcome.started_at
+            cells += (
+                _KIND_INDEX[id(outcome.kind)],
+                outcome.bytes,
+                round(outcome.duration_seconds * 1000, 1),
+                round((started_at - self._origin_seconds) * 1000) if started_at else 0,
+                outcome.attempts,
+                terminal_safe(outcome.digest or ""),
+            )
+            if row.finding is None and row.problem is None and outcome.note is None and outcome.agent is None:
+                self._keep(cells)
+                return
+        agent = "" if outcome is None or outcome.agent is None else outcome.agent
+        cells += (row.code, terminal_safe(row.message), terminal_safe(agent))
+        self._keep(cells)
+
+    def batches(self, at_most: int) -> Iterator[bytes]:
+        """The first `at_most` rows, joined by commas, _BATCH at a time."""
+        self._flush()
+        self._file.seek(0)
+        left = min(at_most, self.count)
+        while left > 0:
+            lines = list(islice(self._file, min(_BATCH, left)))
+            left -= len(lines)
+            # Line ends stand between rows only: JSON escapes those inside text.
+            yield b"".join(lines).rstrip(b"\n").replace(b"\n", b",\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _shared_with_previous(self, path: str) -> int:
+        """How many characters of its folder the path shares with the row before."""
+        before = self._folder
+        cut = path.rfind("/") + 1
+        if cut == len(before) and path.startswith(before) and before.isascii():
+            return cut
+        self._folder = path[:cut]
+        # Whole ASCII folders only: JavaScript counts UTF-16 units where Python counts code points.
+        while cut > 0 and not (before.startswith(path[:cut]) and path[:cut].isascii()):
+            cut = path.rfind("/", 0, cut - 1) + 1
+        return cut
+
+    def _keep(self, cells: list[str | int | float]) -> None:
         while cells[-1] == "":
             cells.pop()
-        yield Markup(separator) + _embedded_json(cells)  # noqa: S704 - a constant
-        separator = ",\n"
+        self._pending.append(cells)
+        if len(self._pending) == _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write(_ENCODER.encode_lines(self._pending))
+        self._pending.clear()
 
 
-def row_words(report: Report) -> Markup:
-    """What the numbers in the rows stand for, as JSON."""
-    return _embedded_json(
-        {
-            "states": list(RowState),
-            "kinds": list(ActionKind),
-            "origin_ms": round(seconds_since_epoch(report.execution.started_at) * 1000),
-        }
-    )
-
-
-def _shared_ascii(left: str, right: str) -> int:
-    """How many characters both start with; stops at the first that is not ASCII, for JavaScript counts UTF-16
-    units and Python code points: only ASCII counts alike."""
-    for count, (one, other) in enumerate(zip(left, right, strict=False)):
-        if one != other or one > "\x7f":
-            return count
-    return min(len(left), len(right))
-
-
-def _embedded_json(value: object) -> Markup:
-    """JSON for a script element: `<` cannot end it, nor open a comment in it (HTML, 4.12.1.3)."""
-    text = msgspec.json.encode(value).decode().replace("<", "\\u003c")
+def _embedded(content: bytes) -> Markup:
+    """JSON for a script element: without `<` nothing can end it, or open a comment in it (HTML, 4.12.1.3)."""
+    text = content.decode().replace("<", "\\u003c")
     return Markup(text)  # noqa: S704 - the one character that matters was just replaced

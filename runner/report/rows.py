@@ -35,15 +35,10 @@ class Row(NamedTuple):
     """
 
     path: str
+    state: RowState
     outcome: Outcome | None
     finding: Finding | None
     problem: Problem | None
-
-    @property
-    def state(self) -> RowState:
-        if self.finding is not None:
-            return RowState.DIFFERS
-        return RowState.PROBLEM if self.outcome is None else RowState(self.outcome.status)
 
     @property
     def code(self) -> str:
@@ -85,14 +80,23 @@ def stream_rows(folder: str, report: Report) -> Iterator[Row]:
         finding for finding in stream_findings(folder, report) if finding.verdict is not Verdict.OK
     )
     problems: _Waiting[Problem] = _Waiting(stream_problems(folder, report))
+    waiting_findings, waiting_problems = findings.by_path, problems.by_path
+    done = OutcomeStatus.DONE
     for outcome in stream_outcomes(folder, report):
-        failed = outcome.problem is not None or outcome.status is not OutcomeStatus.DONE
-        reported = problems.take(outcome.path) if failed else None
-        yield Row(outcome.path, outcome, findings.take(outcome.path), outcome.problem or reported)
+        path, status, problem = outcome.path, outcome.status, outcome.problem
+        finding = findings.take(path) if path in waiting_findings else None
+        if path in waiting_problems and (problem is not None or status is not done):
+            reported = problems.take(path)
+            problem = problem or reported
+        if finding is not None:
+            state = RowState.DIFFERS
+        else:
+            state = RowState.DONE if status is done else RowState(status)
+        yield Row(path, state, outcome, finding, problem)
     for finding in findings.rest():
-        yield Row(finding.path, None, finding, None)
+        yield Row(finding.path, RowState.DIFFERS, None, finding, None)
     for problem in problems.rest():
-        yield Row(problem.path, None, None, problem)
+        yield Row(problem.path, RowState.PROBLEM, None, None, problem)
 
 
 class _Waiting(Generic[Value]):
@@ -100,20 +104,18 @@ class _Waiting(Generic[Value]):
 
     def __init__(self, stream: Iterator[Value]) -> None:
         self._stream: Iterator[Value] = stream
-        self._by_path: dict[str, list[Value]] = {}
+        self.by_path: dict[str, list[Value]] = {}
         for _, value in zip(range(JOINED_AT_MOST), stream, strict=False):
-            self._by_path.setdefault(value.path, []).append(value)
+            self.by_path.setdefault(value.path, []).append(value)
 
-    def take(self, path: str) -> Value | None:
-        values = self._by_path.get(path)
-        if values is None:
-            return None
+    def take(self, path: str) -> Value:
+        values = self.by_path[path]
         value = values.pop(0)
         if not values:
-            del self._by_path[path]
+            del self.by_path[path]
         return value
 
     def rest(self) -> Iterator[Value]:
-        for values in self._by_path.values():
+        for values in self.by_path.values():
             yield from values
         yield from self._stream

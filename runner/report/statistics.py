@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,19 +14,19 @@ from runner.model.entry import Phase
 from runner.model.execution import Report
 from runner.report.rows import Row, RowState
 
-SIZE_BOUNDS: tuple[tuple[int, str], ...] = (
-    (0, "empty"),
-    (1024, "up to 1 KiB"),
-    (16 * 1024, "1 – 16 KiB"),
-    (256 * 1024, "16 – 256 KiB"),
-    (4 * 1024**2, "256 KiB – 4 MiB"),
-    (64 * 1024**2, "4 – 64 MiB"),
-    (1024**3, "64 MiB – 1 GiB"),
+SIZE_BOUNDS = (0, 1024, 16 * 1024, 256 * 1024, 4 * 1024**2, 64 * 1024**2, 1024**3)
+SIZE_LABELS = (
+    "empty",
+    "up to 1 KiB",
+    "1 – 16 KiB",
+    "16 – 256 KiB",
+    "256 KiB – 4 MiB",
+    "4 – 64 MiB",
+    "64 MiB – 1 GiB",
+    "over 1 GiB",
 )
-LAST_SIZE_LABEL = "over 1 GiB"
 TOP = 7
 THROUGHPUT_SLOTS = 80
-_CONTENT_KINDS = frozenset({ActionKind.COPY, ActionKind.REPLACE})
 
 
 class SizeClass(NamedTuple):
@@ -49,7 +50,6 @@ class Statistics(NamedTuple):
 
     rows: int
     states: dict[RowState, int]
-    kinds: dict[ActionKind, int]
     sizes: tuple[SizeClass, ...]
     largest: tuple[Measured, ...]
     slowest: tuple[Measured, ...]
@@ -68,54 +68,58 @@ def seconds_since_epoch(instant: str) -> float:
 def gather_statistics(rows: Iterable[Row], report: Report) -> Statistics:
     """Reads `rows` to their end; holds counters and the TOP largest and slowest files, however many rows."""
     states: Counter[RowState] = Counter()
-    kinds: Counter[ActionKind] = Counter()
     files = [0] * (len(SIZE_BOUNDS) + 1)
     sizes = [0] * (len(SIZE_BOUNDS) + 1)
-    largest: list[tuple[float, int, Measured]] = []
-    slowest: list[tuple[float, int, Measured]] = []
+    largest, slowest = _Top(), _Top()
     throughput = _Throughput(report)
-    count = 0
-    for count, row in enumerate(rows, start=1):
-        states[row.state] += 1
+    done = 0
+    for row in rows:
+        if row.state is RowState.DONE:
+            done += 1
+        else:
+            states[row.state] += 1
         outcome = row.outcome
-        if outcome is None:
+        if outcome is None or outcome.status is not OutcomeStatus.DONE:
             continue
-        kinds[outcome.kind] += 1
-        if outcome.kind not in _CONTENT_KINDS or outcome.status is not OutcomeStatus.DONE:
+        if outcome.kind is not ActionKind.COPY and outcome.kind is not ActionKind.REPLACE:
             continue
-        index = _size_index(outcome.bytes)
+        index = bisect_left(SIZE_BOUNDS, outcome.bytes)
         files[index] += 1
         sizes[index] += outcome.bytes
         throughput.add(outcome)
-        measured = Measured(row.path, outcome.bytes, outcome.duration_seconds)
-        # The row's number breaks ties in favour of the earlier row and keeps the result reproducible.
-        _keep_top(largest, (outcome.bytes, -count, measured))
-        _keep_top(slowest, (outcome.duration_seconds, -count, measured))
-    labels = [label for _, label in SIZE_BOUNDS] + [LAST_SIZE_LABEL]
+        largest.add(outcome.bytes, outcome)
+        slowest.add(outcome.duration_seconds, outcome)
+    states[RowState.DONE] = done
     return Statistics(
-        rows=count,
+        rows=sum(states.values()),
         states={state: states[state] for state in RowState if states[state]},
-        kinds={kind: kinds[kind] for kind in ActionKind if kinds[kind]},
-        sizes=tuple(SizeClass(*values) for values in zip(labels, files, sizes, strict=True)),
-        largest=tuple(measured for _, _, measured in sorted(largest, reverse=True)),
-        slowest=tuple(measured for _, _, measured in sorted(slowest, reverse=True)),
+        sizes=tuple(SizeClass(*values) for values in zip(SIZE_LABELS, files, sizes, strict=True)),
+        largest=largest.files(),
+        slowest=slowest.files(),
         throughput=throughput.rates(),
         throughput_seconds=throughput.seconds,
     )
 
 
-def _size_index(size_bytes: int) -> int:
-    for index, (bound, _) in enumerate(SIZE_BOUNDS):
-        if size_bytes <= bound:
-            return index
-    return len(SIZE_BOUNDS)
+class _Top:
+    """The TOP outcomes of the highest rank; among equals the earlier one: the result is reproducible."""
 
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Outcome]] = []
+        self._added = 0
 
-def _keep_top(heap: list[tuple[float, int, Measured]], ranked: tuple[float, int, Measured]) -> None:
-    if len(heap) < TOP:
-        heapq.heappush(heap, ranked)
-    elif ranked > heap[0]:
-        heapq.heapreplace(heap, ranked)
+    def add(self, rank: float, outcome: Outcome) -> None:
+        self._added += 1
+        if len(self._heap) < TOP:
+            heapq.heappush(self._heap, (rank, -self._added, outcome))
+        elif rank > self._heap[0][0]:
+            heapq.heapreplace(self._heap, (rank, -self._added, outcome))
+
+    def files(self) -> tuple[Measured, ...]:
+        return tuple(
+            Measured(outcome.path, outcome.bytes, outcome.duration_seconds)
+            for _, _, outcome in sorted(self._heap, reverse=True)
+        )
 
 
 class _Throughput:

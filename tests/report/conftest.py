@@ -36,7 +36,6 @@ def chromium() -> Callable[..., str]:
         command += ["--disable-component-update", "--disable-sync", "--no-first-run"]
         command += [
             f"--user-data-dir={profile}",
-            "--virtual-time-budget=10000",
             *options,
             "--dump-dom",
             address,

@@ -8,6 +8,7 @@ import io
 import re
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -33,10 +34,10 @@ from runner.model.entry import Phase
 from runner.model.execution import Counters, Counts, GuardVerdict, PhaseTiming
 from runner.model.task import ReportFormat
 from runner.model.wire import terminal_safe
-from runner.report import page_rows
 from runner.report.charts import listed_segments, phase_bars, throughput_area
+from runner.report.page_rows import RowTable
 from runner.report.render import render
-from runner.report.rows import RowState, stream_rows
+from runner.report.rows import Row, RowState, stream_rows
 from runner.report.statistics import TOP, gather_statistics
 
 Stored = Callable[[Story], str]
@@ -185,7 +186,7 @@ def test_hostile_names_are_shown_as_text(stored: Stored) -> None:
     assert "49" not in re.findall(r"<h1[^>]*>(.*?)</h1>", page, re.DOTALL)[0]
     block = re.findall(r'<script type="application/json" id="rows">(.*?)</script>', page, re.DOTALL)[0]
     assert "<" not in block
-    assert [row[1] for row in embedded_rows(page)][: len(HOSTILE_NAMES)] == [
+    assert [row[1] for row in embedded_rows(page)][-len(HOSTILE_NAMES) :] == [
         terminal_safe(name) for name in HOSTILE_NAMES
     ]
 
@@ -198,13 +199,13 @@ def test_rows_hold_what_the_table_shows(stored: Stored) -> None:
         ("2026/hills.jpg", "differs", "replace"),
         ("locked.db", "failed", "copy"),
         ("moved.txt", "stale", "copy"),
-        ("old.txt", "done", "delete"),
         ("stranger.txt", "differs", None),
         ("private/", "problem", None),
+        ("old.txt", "done", "delete"),
     ]
     assert rows[1][4:9] == [2048, 250.0, 9000, 1, "xxh3_128:" + "0" * 31 + "2"]
     assert rows[2][4:] == [0, 250.0, 9000, 3, "", "locked", "held by pid 4242"]
-    assert rows[4][4:] == [0, 250.0, 9000, 1, "", "", "", "agent-1"]
+    assert rows[6][4:] == [0, 250.0, 9000, 1, "", "", "", "agent-1"]
 
 
 def test_paths_share_beginnings_that_javascript_counts_alike(stored: Stored) -> None:
@@ -219,7 +220,7 @@ def test_paths_share_beginnings_that_javascript_counts_alike(stored: Stored) -> 
 def test_a_page_has_room_for_what_needs_attention_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("runner.report.as_html.ROWS_AT_MOST", 50)
+    monkeypatch.setattr("runner.report.as_html.RowTable", partial(RowTable, at_most=50))
     report, outcomes = many_story(1000, failed_every=50)
     page = page_of(store(str(tmp_path), report, outcomes=outcomes))
     states = [list(RowState)[row[2]] for row in embedded_rows(page)]
@@ -230,9 +231,11 @@ def test_a_page_has_room_for_what_needs_attention_first(
 def test_more_trouble_than_room(tmp_path: Path) -> None:
     report, outcomes = many_story(100, failed_every=2)
     folder = store(str(tmp_path), report, outcomes=outcomes)
-    statistics = gather_statistics(stream_rows(folder, report), report)
-    chosen = list(page_rows.chosen_rows(folder, report, statistics, 10))
-    assert [row.state for row in chosen] == [RowState.FAILED] * 10
+    with RowTable(report, at_most=10) as table:
+        assert len(list(table.gather(stream_rows(folder, report)))) == 100
+        rows = msgspec.json.decode(f"[{''.join(table.lines())}]")
+    assert table.shown == 10
+    assert [row[2] for row in rows] == [list(RowState).index(RowState.FAILED)] * 10
 
 
 def test_without_script_the_first_rows_are_a_table(tmp_path: Path) -> None:
@@ -273,7 +276,7 @@ def test_statistics() -> None:
         make_outcome(5, "not written", bytes=9, status=OutcomeStatus.FAILED),
         make_outcome(6, "gone", kind=ActionKind.DELETE, bytes=7),
     ]
-    rows = [page_rows.Row(outcome.path, outcome, None, None) for outcome in outcomes]
+    rows = [Row(outcome.path, RowState(outcome.status), outcome, None, None) for outcome in outcomes]
     statistics = gather_statistics(rows, make_report())
     assert [(size.label, size.files) for size in statistics.sizes if size.files] == [
         ("empty", 1),
@@ -292,7 +295,7 @@ def test_statistics() -> None:
 
 def test_the_largest_are_kept_whatever_the_order() -> None:
     outcomes = [make_outcome(number, f"f{number}", bytes=number * 7919 % 1009) for number in range(500)]
-    rows = [page_rows.Row(outcome.path, outcome, None, None) for outcome in outcomes]
+    rows = [Row(outcome.path, RowState(outcome.status), outcome, None, None) for outcome in outcomes]
     expected = sorted((outcome.bytes for outcome in outcomes), reverse=True)[:TOP]
     assert [measured.size_bytes for measured in gather_statistics(rows, make_report()).largest] == expected
 
@@ -324,6 +327,6 @@ def test_charts_stay_inside_whatever_the_clock_did() -> None:
         assert 0 <= bar.start <= 100
         assert 0 < bar.width <= 100.0001 - bar.start
     outcome = make_outcome(1, "a", started_at=START - 1e9, duration_seconds=1e12)
-    row = page_rows.Row("a", outcome, None, None)
+    row = Row("a", RowState.DONE, outcome, None, None)
     statistics = gather_statistics([row], make_report())
     assert throughput_area(statistics) is None or min(statistics.throughput) >= 0
