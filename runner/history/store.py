@@ -230,9 +230,9 @@ class History:
         forgotten = _to_forget(
             self._database.read(lambda connection: _rows(connection, query)), before, keep_last
         )
-        for execution_id in forgotten if state is not None else ():
-            assert state is not None
-            state.discard_execution(execution_id)
+        if state is not None:
+            for execution_id in forgotten:
+                state.discard_execution(execution_id)
 
         def forget(connection: Connection) -> None:
             for execution_id in forgotten:

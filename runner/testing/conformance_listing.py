@@ -199,6 +199,13 @@ class ListingPromises(ConformanceBase):
         location.put(file_entry("a", b"two"), [b"two"], before, Meter())
         assert stated(location, "a").version != before.version
 
+    def test_an_emptied_root_is_still_there(self) -> None:
+        """A root without content is not a root that is gone: it is listed, and can be opened again."""
+        location = self._opened()
+        location.remove(put_file(location, "a"))
+        assert [one.path for one in location.scan()] == [""]
+        assert [one.path for one in self._opened(create=False).scan()] == [""]
+
     def test_a_folder_that_cannot_be_listed_is_a_problem_in_its_place(self) -> None:
         """Its entry, then Problem(not_listed) with its path, then the rest: nothing vanishes silently."""
         location = self._opened()

@@ -194,6 +194,37 @@ def test_an_unwritable_folder_is_reported(history: History, immutable: str) -> N
     assert history.list() == []
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("owner", [0, 65534])
+def test_a_folder_that_this_user_may_not_write_is_reported(
+    history: History, state: StateDirectory, owner: int, report_of: MakesReport
+) -> None:
+    """Another user's private folder, and a read-only one of the user's own with a database in it."""
+    start(history, "65a000000001")
+    report = report_of("65a000000001")
+    folder = store_report(state, report)
+    for path in (state.path, state.history_file):
+        os.chown(path, owner, owner)
+    os.chmod(state.path, 0o500)
+    # The parents made by pytest are root's alone.
+    here = os.open(".", os.O_RDONLY)
+    os.chdir(state.path)
+    relative = open_history("history.sqlite", FakeClock())
+    relative._database.file = "history.sqlite"
+    os.seteuid(65534)
+    try:
+        with pytest.raises(HistoryUnavailable) as caught:
+            relative.record_end(report, folder)
+    finally:
+        os.seteuid(0)
+        os.fchdir(here)
+        os.close(here)
+    assert "history.sqlite" in caught.value.message
+    assert [row.status.value for row in history.list()] == ["RUNNING"]
+    assert history.backfill(state) == ["65a000000001"]
+
+
 def test_a_read_only_file_is_reported(history: History, state: StateDirectory) -> None:
     """Root may write any file, so SQLite refuses here."""
     start(history, "65a000000001")

@@ -248,5 +248,5 @@ def test_a_wrapped_driver_shares_the_counts_of_all_its_locations() -> None:
 
 @pytest.mark.parametrize("wrong", [{"method": "put_all"}, {"nth": 0}, {"times": 0}])
 def test_a_fault_that_could_never_fire_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="no method|count from 1"):
+    with pytest.raises(ValueError, match=r"no method|count from 1"):
         raises(**{"method": "put", "error": EntryCode.TIMEOUT, **wrong})  # type: ignore[arg-type]

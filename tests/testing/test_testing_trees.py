@@ -1,4 +1,4 @@
-"""Declared trees are the same in memory and on a file system; the manifest sees every difference; time obeys."""
+"""Declared trees are the same in memory and on disk; the manifest sees each difference; time obeys."""
 
 from __future__ import annotations
 
