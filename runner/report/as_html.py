@@ -44,7 +44,7 @@ ACTION_WORDS: dict[ActionKind, str] = {
 _COUNTER_ROWS = (
     ("Listed at the source", "listed"),
     ("Excluded by filters", "excluded"),
-    ("Skipped, already equal", "skipped"),
+    ("Skipped", "skipped"),
     ("Planned", "prepared"),
     ("Transferred", "transferred"),
     ("Failed", "failed"),
@@ -155,7 +155,8 @@ def _figures(report: Report) -> tuple[tuple[str, str, str], ...]:
     problems, findings = report.problems_total, report.findings_total
     moved = seconds > 0 and transferred > 0
     rate = format_rate(counters.bytes_transferred / seconds) if moved else "–"
-    files_rate = f"{transferred / seconds:,.0f} files/s" if moved else "nothing to move"
+    per_second = transferred / seconds if moved else 0.0
+    files_rate = f"{per_second:,.{1 if per_second < 10 else 0}f} files/s" if moved else "nothing to move"
     listed_size = format_size(counters.bytes_listed)
     return (
         ("Files transferred", f"{transferred:,}", f"of {counters.listed.files:,} listed"),

@@ -58,7 +58,7 @@ def listed_segments(counters: Counters) -> tuple[Segment, ...]:
     """What became of the files listed at the source: the parts sum up to listed, exactly."""
     parts = (
         ("transferred", counters.transferred.files, "accent"),
-        ("skipped, already equal", counters.skipped.files, "quiet"),
+        ("skipped", counters.skipped.files, "quiet"),
         ("excluded by filters", counters.excluded.files, "faint"),
         ("failed", counters.failed.files, "bad"),
     )

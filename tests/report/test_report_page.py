@@ -83,7 +83,7 @@ def test_a_calm_page_says_so(stored: Stored) -> None:
     assert "Files transferred 2 of 4 listed" in text
     assert "Rate 128 B/s" in text
     assert "What became of 4 listed files" in text
-    assert "2 transferred 1 skipped, already equal 1 excluded by filters 0 failed" in text
+    assert "2 transferred 1 skipped 1 excluded by filters 0 failed" in text
     assert "local:dev=2049:ino=131073" in text
     assert "Destination identity unknown" in text
     assert "Settings used (4)" in text
