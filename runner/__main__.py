@@ -15,9 +15,13 @@ def main() -> int:
     if sys.argv[1:] in (["--version"], ["-V"], ["version"]):
         print(f"sync-runner {__version__}")  # noqa: T201
         return 0
-    from runner.cli.main import run_process
+    try:
+        from runner.cli.main import run_process
 
-    return run_process()
+        return run_process()
+    except KeyboardInterrupt:
+        # Ctrl-C while modules are still being imported, or once more at the very end.
+        return 130
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO, TextIO
 
 from runner.cli.text import Page
+from runner.errors import UsageError
 from runner.model.wire import encode_line
 
 WIDEST = 120
@@ -65,7 +66,7 @@ class Output:
         self.raw(encode_line(value) + b"\n")
 
     def raw(self, content: bytes) -> None:
-        """Write bytes to stdout."""
+        """Write bytes to stdout. Raises UsageError, once, when they cannot be kept: a full disk, say."""
         if self._stdout_closed:
             return
         try:
@@ -75,6 +76,10 @@ class Output:
         except BrokenPipeError:
             self._stdout_closed = True
             silence(self.stdout)
+        except OSError as error:
+            self._stdout_closed = True
+            silence(self.stdout)
+            raise UsageError(f"standard output cannot be written: {error.strerror or error}") from error
 
     def tell(self, lines: Iterable[str]) -> None:
         """Print to stderr: errors, warnings, progress. Never fails: a lost terminal must not stop a run."""

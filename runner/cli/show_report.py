@@ -17,7 +17,7 @@ from runner.cli.text import (
     table,
     wrapped,
 )
-from runner.errors import ExitCode
+from runner.errors import EntryCode, ExitCode
 from runner.model.action import Finding
 from runner.model.execution import Counters, Counts, Report
 from runner.units import format_duration, format_rate, format_size
@@ -41,9 +41,15 @@ def report_text(
     lines.append(page.paint(f"{route}, {format_duration(execution.duration_seconds)}", Style.DIM))
     if report.guards:
         lines += ["", *guard_lines(report.guards, page)]
-    if report.problems_total:
-        lines += ["", page.paint(f"{counted(report.problems_total, 'problem')}:", Style.BAD, Style.HEADING)]
-        lines += problem_lines(report.problems, report.problems_total, page, shown)
+    # What was never begun after Ctrl-C is a number, not a list that hides the true problems.
+    problems = [problem for problem in report.problems if problem.code is not EntryCode.CANCELLED]
+    cancelled = len(report.problems) - len(problems)
+    total = report.problems_total - cancelled
+    if cancelled:
+        lines += ["", f"{counted(cancelled, 'action')} cancelled before they began."]
+    if total:
+        lines += ["", page.paint(f"{counted(total, 'problem')}:", Style.BAD, Style.HEADING)]
+        lines += problem_lines(problems, total, page, shown)
     if report.findings_total:
         title = f"Verification found {counted(report.findings_total, 'difference')}:"
         lines += ["", page.paint(title, Style.BAD, Style.HEADING)]
@@ -52,8 +58,9 @@ def report_text(
     if counters:
         lines += ["", *_counter_table(counters, report, page)]
     said = {verdict.remedy for verdict in report.guards}
-    steps = [] if good else [step for step in next_steps(report) if step.text not in said]
-    if steps:
+    told = f"code {EntryCode.CANCELLED}:"
+    steps = [step for step in next_steps(report) if step.text not in said and told not in step.text]
+    if steps and not good:
         lines += ["", page.paint("What to do:", Style.HEADING)]
         for step in dict.fromkeys(steps[:shown]):
             lines += _step_lines(step.text, step.command, page)

@@ -170,6 +170,21 @@ CASES: dict[str, Callable[[], list[str]]] = {
         PAGE,
         config_flag=" -c other.yaml",
     ),
+    "report-cancelled": lambda: report_text(
+        make_report(
+            exit_code=130,
+            summary="Cancelled before the end. 3 of 342 files copied (175.8 KiB); nothing deleted.",
+            problems=(
+                *(
+                    Problem(f"{number}", Phase.TRANSFERRING, EntryCode.CANCELLED, "cancelled before it began")
+                    for number in range(339)
+                ),
+                PROBLEMS[0],
+            ),
+            problems_total=340,
+        ),
+        PAGE,
+    ),
     "report-refused": lambda: report_text(
         make_report(
             exit_code=6,

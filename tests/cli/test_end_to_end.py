@@ -369,6 +369,21 @@ def test_a_reader_that_leaves_does_not_stop_the_run(place):
     assert tree(place.destination) == tree(place.source)
 
 
+def test_a_full_disk_under_standard_output_is_said(place):
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [*COMMAND, "plan", "t", "--json"],
+            env=place.environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=60,
+        )
+
+    assert ran.returncode == 2
+    assert ran.stderr == "error[usage]: standard output cannot be written: No space left on device\n"
+
+
 def test_plans_are_reproducible_byte_for_byte(place):
     for name in ("one.jsonl", "two.jsonl"):
         assert place.call("plan", "t", "-o", name).exit_code == 0
