@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import secrets
-import shutil
 import stat
 from collections.abc import Callable
 
@@ -24,9 +21,9 @@ class StateDirectory:
     here.
     """
 
-    def __init__(self, path: str, *, random_number: Callable[[int], int] = secrets.randbelow) -> None:
+    def __init__(self, path: str, *, random_number: Callable[[int], int] | None = None) -> None:
         self.path = os.path.abspath(path)
-        self._random_number = random_number
+        self._random_number = random_number or _random_below
 
     @property
     def executions_folder(self) -> str:
@@ -131,6 +128,9 @@ class StateDirectory:
             raise UsageError(
                 f"{len(found)} executions start with {text!r}: {listed}", remedy="Give more digits."
             )
+        # Only a mistake needs it.
+        import difflib
+
         close = difflib.get_close_matches(text, [*ids, "latest"], n=1)
         raise UsageError(
             f"there is no execution {text!r}",
@@ -139,6 +139,9 @@ class StateDirectory:
 
     def discard_execution(self, execution_id: str) -> None:
         """Remove an execution's folder with all in it; harmless when it is not there."""
+        # Every command loads this module, few remove anything.
+        import shutil
+
         try:
             shutil.rmtree(self.execution_folder(execution_id))
         except FileNotFoundError:
@@ -156,6 +159,10 @@ class StateDirectory:
             return
         with os.fdopen(descriptor, "w") as file:
             file.write("*\n")
+
+
+def _random_below(limit: int) -> int:
+    return int.from_bytes(os.urandom(8), "big") % limit
 
 
 def _make_private_folder(folder: str) -> None:
