@@ -168,10 +168,12 @@ def _work(counters: Counters, verified: bool) -> str:
     prepared, transferred = counters.prepared, counters.transferred
     confirmed = " and verified" if verified else ""
     if prepared.files or transferred.files:
-        size = f" ({format_size(counters.bytes_transferred)})"
+        # Without content it was metadata, or empty files: "copied" alone would be wrong.
+        size = counters.bytes_transferred
+        done = f"copied ({format_size(size)})" if size else "copied or updated"
         planned = max(prepared.files, transferred.files)
         noun = "file" if planned == 1 else "files"
-        return f"{transferred.files:,} of {planned:,} {noun} copied{size}{confirmed}"
+        return f"{transferred.files:,} of {planned:,} {noun} {done}{confirmed}"
     if transferred.folders:
         return f"{_number(transferred.folders, 'folder')} created or changed{confirmed}, no file to copy"
     if verified and _total(counters.verified):
@@ -204,7 +206,9 @@ def _lead(status: Phase, exit_code: int, counters: Counters, problems_total: int
     if _total(counters.failed_delete):
         pieces.append(f"{_both(counters.failed_delete)} could not be deleted")
     if _total(counters.stale):
-        pieces.append(f"{_total(counters.stale):,} of them changed since the plan")
+        stale = _total(counters.stale)
+        pieces.append(f"{stale:,} of them" if pieces else _number(stale, "path"))
+        pieces[-1] += " changed since the plan"
     if problems_total and not pieces:
         pieces.append(f"{_number(problems_total, 'problem')} came up")
     if findings_total:

@@ -51,7 +51,7 @@ SENTENCES = [
                 prepared=Counts(2), transferred=Counts(2), deleted=Counts(5, 1), quarantined=Counts(0, 2)
             )
         ),
-        "2 of 2 files copied (0 B) and verified; "
+        "2 of 2 files copied or updated and verified; "
         "5 files and 1 folder deleted, 2 folders moved to quarantine.",
     ),
     ("nothing at all", End(), "Nothing to copy; nothing deleted."),
@@ -99,6 +99,11 @@ SENTENCES = [
         "1 problem came up. 9 files and 2 folders listed, nothing to copy; nothing deleted.",
     ),
     (
+        "only a stale deletion",
+        End(Phase.ERROR, 4, Counters(stale=Counts(1)), problems_total=1),
+        "1 path changed since the plan. Nothing to copy; nothing deleted.",
+    ),
+    (
         "a deletion that failed",
         End(Phase.ERROR, 4, Counters(failed_delete=Counts(2), deleted=Counts(1)), problems_total=2),
         "2 files could not be deleted. Nothing to copy; 1 file deleted.",
@@ -106,7 +111,7 @@ SENTENCES = [
     (
         "verification failed",
         End(Phase.ERROR, 5, Counters(prepared=Counts(4), transferred=Counts(4)), findings_total=1),
-        "Verification found 1 difference. 4 of 4 files copied (0 B); nothing deleted.",
+        "Verification found 1 difference. 4 of 4 files copied or updated; nothing deleted.",
     ),
     (
         "both failed",
@@ -117,7 +122,7 @@ SENTENCES = [
             problems_total=1,
             findings_total=2,
         ),
-        "1 file failed, verification found 2 differences. 3 of 4 files copied (0 B); nothing deleted.",
+        "1 file failed, verification found 2 differences. 3 of 4 files copied or updated; nothing deleted.",
     ),
     (
         "differences",
@@ -135,7 +140,7 @@ SENTENCES = [
             counters=Counters(prepared=Counts(1), transferred=Counts(1)),
             guards=(msgspec.structs.replace(REFUSED, accepted=True),),
         ),
-        "1 of 1 file copied (0 B) and verified; nothing deleted.",
+        "1 of 1 file copied or updated and verified; nothing deleted.",
     ),
     (
         "a location that never opened",
@@ -145,7 +150,7 @@ SENTENCES = [
     (
         "a location that went away",
         End(Phase.ERROR, 7, Counters(prepared=Counts(4), transferred=Counts(1)), verified=False),
-        "A location stopped answering. 1 of 4 files copied (0 B); nothing deleted.",
+        "A location stopped answering. 1 of 4 files copied or updated; nothing deleted.",
     ),
     (
         "a lock",
@@ -160,7 +165,7 @@ SENTENCES = [
     (
         "cancelled",
         End(Phase.CANCELLED, 130, Counters(prepared=Counts(40), transferred=Counts(12)), verified=False),
-        "Cancelled before the end. 12 of 40 files copied (0 B); nothing deleted.",
+        "Cancelled before the end. 12 of 40 files copied or updated; nothing deleted.",
     ),
     (
         "a defect",
