@@ -18,6 +18,7 @@ from runner.model.task import DigestAlgorithm
 
 from .expectations import difference, same_state
 from .faults import changed, classify, shown
+from .syscalls import release
 
 CHUNK_BYTES = 1 << 20
 SMALL_BYTES = CHUNK_BYTES - 1
@@ -99,7 +100,7 @@ def open_to_read(
         if reason is not None:
             raise changed(entry.path, reason)
     except BaseException:
-        os.close(fd)
+        release(fd)
         raise
     return fd, facts
 

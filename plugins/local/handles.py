@@ -18,6 +18,7 @@ from runner.errors import EntryCode, EntryError, LocationUnavailableError
 from runner.model.wire import terminal_safe
 
 from .faults import shown
+from .syscalls import release
 
 # O_PATH needs no right to list: folders that may only be entered (mode 0311) work.
 DIRECTORY_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -122,15 +123,15 @@ class Handles:
     def forget(self, path: str) -> None:
         """Close the handles of this directory and of all below it: it is gone, or somewhere else now."""
         for cached in [cached for cached in self._cache if cached.startswith(path)]:
-            os.close(self._cache.pop(cached).fd)
+            release(self._cache.pop(cached).fd)
 
     def close(self) -> None:
         self._closed = True
         for handle in self._cache.values():
-            os.close(handle.fd)
+            release(handle.fd)
         self._cache.clear()
         if self._root is not None:
-            os.close(self._root.fd)
+            release(self._root.fd)
             self._root = None
 
     def _open_root(self) -> None:
@@ -138,6 +139,7 @@ class Handles:
             raise LocationUnavailableError(f"the location {shown(self.root)} is closed")
         try:
             fd = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            facts = os.fstat(fd)
         except OSError as error:
             if error.errno == errno.ENOENT and not os.path.islink(self.root):
                 if self._create:
@@ -154,7 +156,6 @@ class Handles:
                 f"cannot open the folder {shown(self.root)}: {error.strerror}",
                 remedy="Check that it is mounted and that this user may enter it.",
             ) from error
-        facts = os.fstat(fd)
         self._root = _Handle(fd, facts.st_dev, facts.st_ino)
 
     def _require_root(self) -> int:
@@ -200,7 +201,7 @@ class Handles:
             for index in range(depth, len(names)):
                 child = self._open_child(fd, names[index], make)
                 if owned:
-                    os.close(fd)
+                    release(fd)
                 fd, owned = child, True
                 position += len(names[index]) + 1
                 if len(names) - index <= self._kept_per_walk or position in hops:
@@ -208,7 +209,7 @@ class Handles:
                     owned = False
         except BaseException:
             if owned:
-                os.close(fd)
+                release(fd)
             raise
         return fd
 
@@ -241,11 +242,11 @@ class Handles:
         facts = os.fstat(fd)
         stale = self._cache.pop(path, None)
         if stale is not None:
-            os.close(stale.fd)
+            release(stale.fd)
         self._cache[path] = _Handle(fd, facts.st_dev, facts.st_ino)
         if len(self._cache) > self._capacity:
             _, oldest = self._cache.popitem(last=False)
-            os.close(oldest.fd)
+            release(oldest.fd)
 
 
 def sync_directory(fd: int) -> None:
@@ -257,7 +258,7 @@ def sync_directory(fd: int) -> None:
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
             raise
     finally:
-        os.close(readable)
+        release(readable)
 
 
 def _hop_ends(path: str) -> frozenset[int]:

@@ -42,7 +42,7 @@ from .handles import Handles, sync_directory
 from .names import TemporaryNames, temporary_execution
 from .publish import Draft, Publisher, exists, expect
 from .scan import Scanner
-from .syscalls import Syscalls
+from .syscalls import Syscalls, release
 from .writing import ContentError, ContentWriter
 
 _NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -137,7 +137,7 @@ class LocalLocation:
             raise classify(error, entry.path, "read") from error
         finally:
             self._buffers.give_back(view)
-            os.close(fd)
+            release(fd)
 
     def put(
         self, entry: Entry, content: Iterable[Buffer] | None, replaces: Entry | None, throttle: Throttle
@@ -177,7 +177,7 @@ class LocalLocation:
     def close(self) -> None:
         self._handles.close()
         if self._lock_fd is not None:
-            os.close(self._lock_fd)
+            release(self._lock_fd)
             self._lock_fd = None
 
     # SetsAttributes
@@ -203,7 +203,7 @@ class LocalLocation:
                 if self._sync_folders and entry.kind in (Kind.FILE, Kind.DIRECTORY):
                     _sync_inode(fd)
             finally:
-                os.close(fd)
+                release(fd)
             return Written(refused=refused)
 
     # Linking
@@ -239,7 +239,7 @@ class LocalLocation:
                     digest = self._writer.from_file(draft.fd, source_fd, facts, entry.path, throttle)
                     refused = self._finish_file(draft, name, target, facts.st_size, digest, replaces)
         finally:
-            os.close(source_fd)
+            release(source_fd)
         return Written(facts.st_size, digest, refused)
 
     # Renames
@@ -270,7 +270,7 @@ class LocalLocation:
             raise classify(error, entry.path, "read") from error
         finally:
             self._buffers.give_back(view)
-            os.close(fd)
+            release(fd)
         return digest
 
     # Identifies
@@ -315,10 +315,10 @@ class LocalLocation:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.close(fd)
+                release(fd)
                 return False
             except BaseException:
-                os.close(fd)
+                release(fd)
                 raise
             self._lock_fd = fd
             return True
@@ -364,7 +364,7 @@ class LocalLocation:
                     raise changed(entry.path, f"{size} bytes came, {entry.size_bytes} were announced")
                 refused = self._finish_file(draft, name, entry, size, digest, replaces)
         finally:
-            os.close(directory_fd)
+            release(directory_fd)
         return Written(size, digest, refused)
 
     def _finish_file(
@@ -417,7 +417,7 @@ class LocalLocation:
             facts = os.fstat(fd)
             return self._setter.apply(f"/proc/self/fd/{fd}", entry, facts)
         finally:
-            os.close(fd)
+            release(fd)
 
     def _publish(self, draft: Draft, name: str, path: str, replaces: Entry | None) -> None:
         self._publisher.publish(draft, name, path, replaces)
@@ -448,7 +448,7 @@ class LocalLocation:
         try:
             yield fd
         finally:
-            os.close(fd)
+            release(fd)
 
 
 def _check_early(directory_fd: int, name: str, path: str, replaces: Entry | None) -> None:
@@ -468,7 +468,7 @@ def _first_name(directory_fd: int, name: str) -> str:
                 for item in listing:
                     return f": it holds {shown(item.name)}"
         finally:
-            os.close(fd)
+            release(fd)
     return ""
 
 
@@ -479,4 +479,4 @@ def _sync_inode(fd: int) -> None:
         try:
             os.fsync(readable)
         finally:
-            os.close(readable)
+            release(readable)

@@ -19,6 +19,7 @@ from .faults import classify, shown
 from .follow import Follower
 from .handles import DIRECTORY_FLAGS, Handles
 from .names import is_reserved, temporary_execution
+from .syscalls import release
 
 _LIST_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_LEVELS = 32
@@ -46,7 +47,7 @@ class _Level:
 
     def close(self) -> None:
         if self.fd is not None:
-            os.close(self.fd)
+            release(self.fd)
             self.fd = None
 
 
@@ -261,13 +262,13 @@ class Scanner:
                 fd = os.open("..", DIRECTORY_FLAGS, dir_fd=child.fd)
             else:
                 fd = os.open(".", DIRECTORY_FLAGS, dir_fd=self._handles.directory(level.real))
+            facts = os.fstat(fd)
         except OSError:
             return
-        facts = os.fstat(fd)
         if (facts.st_dev, facts.st_ino) == (level.device, level.inode):
             level.fd = fd
         else:
-            os.close(fd)
+            release(fd)
 
 
 def _not_listed(path: str, error: OSError) -> Problem:

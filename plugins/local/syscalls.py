@@ -20,6 +20,14 @@ UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENO
 """What kernels and file systems answer when they do not offer a call or a flag."""
 
 
+def release(fd: int) -> None:
+    """Close a descriptor that nothing was written through: Linux frees it whatever it answers (close(2))."""
+    try:
+        os.close(fd)
+    except OSError:
+        pass
+
+
 class _Timespec(ctypes.Structure):
     _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -458,3 +460,33 @@ def test_put_from_the_same_object(tmp_path: Path) -> None:
     here.put(msgspec.structs.replace(entry, path="a/g"), content(), None, THROTTLE)  # type: ignore[arg-type]
 
     assert (tmp_path / "a" / "g").read_bytes() == b"x" * 3_000_000
+
+
+def test_a_file_under_a_lease_is_locked(tmp_path: Path) -> None:
+    """fcntl(2), F_SETLEASE: opening without waiting answers EAGAIN."""
+    (tmp_path / "f").write_bytes(b"x")
+    here = open_at(tmp_path)
+    entry = here.stat("f")
+    assert entry is not None
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    fd = os.open(tmp_path / "f", os.O_RDWR)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        with pytest.raises(EntryError) as caught:
+            list(here.read(entry))
+    finally:
+        os.close(fd)
+        signal.signal(signal.SIGIO, before)
+    assert caught.value.entry_code is EntryCode.LOCKED
+
+
+def test_faults_of_the_contents_own_source_pass_unchanged(tmp_path: Path) -> None:
+    here = open_at(tmp_path, create=True)
+
+    def content() -> Iterator[bytes]:
+        yield b"1"
+        raise OSError(errno.ENOSPC, "not this side's disk")
+
+    with pytest.raises(OSError, match="not this side's disk"):
+        here.put(_file("f", b"12"), content(), None, THROTTLE)
+    assert os.listdir(tmp_path) == []
