@@ -35,6 +35,12 @@ class LinkGroups:
         if source.link_group is not None and self._preserve:
             self._file_of_leader[source.link_group] = None
 
+    def forsake(self, source: Entry) -> None:
+        """A leader that could not be compared leads nobody: the next name of its group takes its place."""
+        group = source.link_group
+        if group is not None and self._leaders.get(group) == source.path:
+            del self._leaders[group]
+
     def claim(self, source: Entry, destination: Entry) -> bool:
         """A source file that leads or stands alone meets `destination`: True when the file there may serve it,
         False when another source file has it already."""

@@ -22,6 +22,9 @@ from runner.model.task import SymlinkMode
 
 
 MISSING = (Reason.MISSING,)
+_OF_LINKS = frozenset(
+    {EntryCode.LINK_BROKEN, EntryCode.LINK_ESCAPES, EntryCode.LINK_LOOP, EntryCode.LINK_REFUSED}
+)
 
 
 def _may_have_twin(entry: Entry, other: Entry | None) -> bool:
@@ -100,7 +103,7 @@ class Merge:
         self._tally = tally
         self._content_equal = content_equal
         self._reports_equal = reports_equal
-        self._includes = None if scope.hides_excluded else scope.includes
+        self._includes = scope.includes
         self._links = LinkGroups(scope.hard_links)
         self._held: list[Difference] = []
         self._peeked: Entry | Problem | None = None
@@ -138,7 +141,7 @@ class Merge:
                     if difference is not None:
                         if _may_have_twin(source, destination):
                             self._held.append(difference)
-                        else:
+                        elif difference.reasons:
                             yield difference
                 source = next_source()
             else:
@@ -153,13 +156,13 @@ class Merge:
                         else:
                             yield difference
                 destination = next_destination()
-        yield from self._held
+        yield from (held for held in self._held if held.reasons)
         self._held = []
 
     # -- the streams ---------------------------------------------------------------------------------------
 
     def _next_source(self) -> Entry | None:
-        scope, tally = self._scope, self._tally
+        tally = self._tally
         while True:
             found = self._peeked or next(self._source, None)
             self._peeked = None
@@ -174,9 +177,6 @@ class Merge:
                 self._peeked = next(self._source, None)
                 if isinstance(self._peeked, Problem) and self._peeked.path == found.path:
                     continue
-            if scope.hides_excluded and scope.includes is not None and not scope.includes(found):
-                tally.exclude(found)
-                continue
             return found
 
     def _next_destination(self) -> Entry | None:
@@ -191,6 +191,10 @@ class Merge:
     def _note(self, problem: Problem, unknown: _Unknown, *, from_source: bool) -> None:
         tally = self._tally
         unknown.add(problem.path)
+        if from_source and self._excludes_problem(problem):
+            tally.listed_files += 1
+            tally.excluded_files += 1
+            return
         if problem.code is EntryCode.NOT_LISTED:
             tally.incomplete = True
         side = "source" if from_source else "destination"
@@ -203,6 +207,13 @@ class Merge:
         else:
             tally.listed_files += 1
             tally.failed_files += 1
+
+    def _excludes_problem(self, problem: Problem) -> bool:
+        """True when the filters leave out the entry that could not be looked at: then nobody misses it."""
+        if self._includes is None or problem.path == "" or problem.path.endswith("/"):
+            return False
+        kind = Kind.SYMLINK if problem.code in _OF_LINKS else Kind.FILE
+        return not self._includes(Entry(problem.path, kind))
 
     # -- one side only -------------------------------------------------------------------------------------
 
@@ -220,12 +231,13 @@ class Merge:
             return
         if _may_have_twin(entry, other):
             self._held.append(difference)
-        else:
+        elif difference.reasons:
             yield difference
 
     def _missing(self, entry: Entry) -> Difference | None:
+        """Without reasons: an entry that takes no part, held to protect a folder that stands in its place."""
         if not self._takes_part(entry):
-            return None
+            return None if entry.kind is Kind.DIRECTORY or self._hides(entry) else _bystander(entry)
         if self._unknown_destination.covers(entry.path):
             self._tally.fail(entry)
             return None
@@ -248,8 +260,15 @@ class Merge:
             # The destination has a file where the source has a folder.
             if self._takes_part(folder):
                 yield Difference(folder.path, folder, twin.destination, (Reason.KIND,))
+            elif twin.destination is not None and self._hides(folder):
+                yield msgspec.structs.replace(twin, reasons=(Reason.EXCLUDED,))
             elif twin.destination is not None:
                 self._tally.keep(twin.destination)
+            return
+        if not twin.reasons:
+            # The source has something here that the task leaves alone: so it leaves alone what stands there.
+            self._unknown_source.add(folder.path)
+            self._tally.keep(folder)
             return
         # The destination has a folder where the source has a file; what is in it is in the way.
         self._make_way = folder.path
@@ -270,7 +289,7 @@ class Merge:
         for difference in self._held:
             if path.startswith(difference.path) and path_before(path, difference.path + "/"):
                 staying.append(difference)
-            else:
+            elif difference.reasons:
                 yield difference
         self._held = staying
 
@@ -287,8 +306,14 @@ class Merge:
         self._tally.skip(entry)
         return False
 
+    def _hides(self, entry: Entry) -> bool:
+        """True for an excluded entry that counts as not there (delete_excluded)."""
+        return self._scope.hides_excluded and self._includes is not None and not self._includes(entry)
+
     def _pair(self, source: Entry, destination: Entry) -> Difference | None:
         if not self._takes_part(source):
+            if self._hides(source):
+                return Difference(source.path, None, destination, (Reason.EXCLUDED,))
             self._tally.keep(destination)
             return None
         link_to = None
@@ -298,16 +323,20 @@ class Merge:
                 if source.kind is destination.kind and self._links.follows(source, destination):
                     # Same file as the leader: whatever differs is the leader's to mend.
                     return self._equal(source, destination)
-                return Difference(source.path, source, destination, (Reason.LINK_GROUP,), link_to=link_to)
-            if not self._links.claim(source, destination):
+            elif not self._links.claim(source, destination):
                 self._links.leader_written(source)
                 return Difference(source.path, source, destination, (Reason.LINK_GROUP,))
         try:
             reasons, attributes = compare_entries(source, destination, self._comparison, self._content_equal)
         except EntryError as error:
+            self._links.forsake(source)
             self._tally.note(Problem.from_error(error, Phase.PREPARING))
             self._tally.fail(source)
             return None
+        if link_to is not None:
+            # What differs besides counts only if the leader turns out to stay as it is.
+            reasons = (Reason.LINK_GROUP, *reasons)
+            return Difference(source.path, source, destination, reasons, attributes, link_to)
         if reasons and reasons != (Reason.ATTRIBUTES,):
             self._links.leader_written(source)
         if not reasons:
@@ -320,3 +349,7 @@ class Merge:
             if not self._reports_equal:
                 return None
         return Difference(source.path, source, destination, ())
+
+
+def _bystander(entry: Entry) -> Difference:
+    return Difference(entry.path, entry, None, ())

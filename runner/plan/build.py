@@ -7,7 +7,6 @@ removed after everything in it. Deletions are withheld altogether when anything 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 
 import msgspec
@@ -22,15 +21,26 @@ from runner.model.execution import Counters, Counts
 from runner.model.plan import ActionTotals
 from runner.model.task import DeletedFiles, OverwriteMode, TaskOptions
 from runner.plan.file import PlanWriter
+from runner.plan.highlights import Highlights
 
-LARGEST = 10
-FIRST_PER_KIND = 20
+_REMOVALS = frozenset({ActionKind.DELETE, ActionKind.QUARANTINE})
 
 
 class _Folder:
     """A folder the walk is in."""
 
-    __slots__ = ("attributes", "created", "destination", "keeps", "make_way", "path", "reasons", "source", "touched")
+    __slots__ = (
+        "attributes",
+        "created",
+        "destination",
+        "in_way_of",
+        "keeps",
+        "make_way",
+        "path",
+        "reasons",
+        "source",
+        "touched",
+    )
 
     def __init__(self, path: str, source: Entry | None, destination: Entry | None) -> None:
         self.path = path
@@ -40,6 +50,7 @@ class _Folder:
         self.touched = False
         self.keeps = False
         self.make_way = False
+        self.in_way_of: Difference | None = None
         self.reasons: tuple[Reason, ...] = ()
         self.attributes: tuple[str, ...] = ()
 
@@ -66,14 +77,17 @@ class Planner:
         self._is_included = is_included
         self._stack: list[_Folder] = []
         self._blocked: str | None = None
+        self._in_way: Difference | None = None
+        self._vacated: list[Difference] = []
+        self._stand_ins: dict[str, str | None] = {}
         self._counts: dict[ActionKind, int] = dict.fromkeys(ActionKind, 0)
         self._bytes: dict[ActionKind, int] = dict.fromkeys(ActionKind, 0)
         self._bytes_replaced = 0
         self._restored = 0
         self._prepared_files = self._prepared_folders = 0
         self._deleted_folders = self._deleted_files = 0
-        self._largest: list[tuple[int, bytes, Action]] = []
-        self._first: dict[ActionKind, list[Action]] = {kind: [] for kind in ActionKind}
+        self._highlights = Highlights()
+        self._highlighted_removals = Highlights()
         self.deletions_by_folder: dict[str, int] = {}
         self.bytes_needed = 0
         self.entries_needed = 0
@@ -91,18 +105,25 @@ class Planner:
             self._extra(difference)
         elif self._blocked is not None and path.startswith(self._blocked):
             self._tally.fail(source)
+            self._unwritten(source)
         elif source.kind is Kind.DIRECTORY:
             self._folder(difference, source)
         elif self._acceptable(source):
-            self._file(difference, source)
+            self._file(self._led(difference), source)
+        else:
+            self._unwritten(source)
 
     def finish(self) -> None:
         """Leave every folder; withhold deletions when the listing was incomplete."""
         while self._stack:
             self._leave(self._stack.pop())
+        for difference in self._vacated:
+            self._into_vacated_place(difference)
         if self._tally.incomplete:
-            self._writer.withhold(Stage.REMOVE)
-            self._writer.withhold(Stage.MAKE_WAY)
+            self._writer.withhold(Stage.REMOVE, _REMOVALS)
+            self._writer.withhold(Stage.MAKE_WAY, _REMOVALS)
+        else:
+            self._highlights.include(self._highlighted_removals)
 
     # -- results -------------------------------------------------------------------------------------------
 
@@ -140,12 +161,12 @@ class Planner:
         )
 
     def largest(self) -> tuple[Action, ...]:
-        """The LARGEST actions by size, largest first."""
-        return tuple(action for _, _, action in sorted(self._largest, key=lambda row: (-row[0], row[1])))
+        """The plan's largest actions, largest first."""
+        return self._highlights.largest()
 
     def first(self) -> tuple[Action, ...]:
-        """The first FIRST_PER_KIND actions of each kind."""
-        return tuple(action for kind in ActionKind for action in self._first[kind])
+        """The plan's first actions of each kind."""
+        return self._highlights.first()
 
     # -- decisions -----------------------------------------------------------------------------------------
 
@@ -201,59 +222,95 @@ class Planner:
             self._prepared_folders += 1
         else:
             self._tally.skip(source)
+            if difference.reasons:
+                # overwrite_mode keeps its metadata: work inside must not move even its time.
+                folder.source = Entry(difference.path, Kind.DIRECTORY, mtime_ns=destination.mtime_ns)
         self._stack.append(folder)
 
     def _create(self, difference: Difference, source: Entry) -> None:
         self._prepared_folders += 1
         self.entries_needed += 1
-        self._emit(ActionKind.CREATE_DIRECTORY, Stage.WRITE, difference, size=0)
+        # What goes into a folder may be written by another worker before the folder is made; it would meet the
+        # file that stands there now.
+        stage = Stage.WRITE if difference.destination is None else Stage.MAKE_WAY
+        self._emit(ActionKind.CREATE_DIRECTORY, stage, difference, size=0)
 
     def _file(self, difference: Difference, source: Entry) -> None:
         destination = difference.destination
-        size = source.size_bytes or 0
         if destination is not None and destination.kind is Kind.DIRECTORY:
             self._file_over_folder(difference, source)
             return
-        if destination is not None and not self._may_overwrite(source, destination):
+        if destination is not None and not (difference.reasons and self._may_overwrite(source, destination)):
             self._tally.skip(source)
+            self._unwritten(source)
             return
         self._prepared_files += 1
-        if difference.link_to is not None:
-            self._emit(ActionKind.LINK, Stage.LINK, difference, size=0)
-        elif destination is None:
-            self._need_space(source)
-            self._emit(ActionKind.COPY, Stage.WRITE, difference, size=size)
-        elif difference.reasons == (Reason.ATTRIBUTES,):
-            self._emit(ActionKind.SET_ATTRIBUTES, Stage.WRITE, difference, size=0)
+        if destination is not None and difference.reasons == (Reason.ATTRIBUTES,):
+            # Another name of the same file may have to become a file of its own, or to go, and expects the file
+            # as it is: then metadata has to wait.
+            stage = Stage.WRITE if destination.link_group is None else Stage.FINISH_FOLDERS
+            self._emit(ActionKind.SET_ATTRIBUTES, stage, difference, size=0)
             return
-        else:
-            self._need_space(source)
-            self._bytes_replaced += destination.size_bytes or 0
-            self.bytes_needed -= min(self.bytes_needed, destination.allocated_bytes or destination.size_bytes or 0)
-            self._emit(ActionKind.REPLACE, Stage.WRITE, difference, size=size)
+        self._write(difference, source)
         self._touch(difference.path)
 
+    def _write(self, difference: Difference, source: Entry) -> None:
+        destination = difference.destination
+        size = source.size_bytes or 0
+        if difference.link_to is not None:
+            self._emit(ActionKind.LINK, Stage.LINK, difference, size=0)
+            return
+        self._need_space(source)
+        if destination is None:
+            self._emit(ActionKind.COPY, Stage.WRITE, difference, size=size)
+            return
+        self._bytes_replaced += destination.size_bytes or 0
+        self.bytes_needed -= min(self.bytes_needed, destination.allocated_bytes or destination.size_bytes or 0)
+        self._emit(ActionKind.REPLACE, Stage.WRITE, difference, size=size)
+
+    def _unwritten(self, source: Entry) -> None:
+        """Remember that this name stays as it is: no other name of its hard-link group may be made from it."""
+        if source.link_group is not None:
+            self._stand_ins.setdefault(source.path, None)
+
+    def _led(self, difference: Difference) -> Difference:
+        """The difference as it is when its hard-link group's leader stays as it is: it needs content of its own,
+        or becomes a name of the first one that got that."""
+        leader = difference.link_to
+        if leader is None or leader not in self._stand_ins:
+            return difference
+        reasons = tuple(reason for reason in difference.reasons if reason is not Reason.LINK_GROUP)
+        stand_in = None
+        if difference.destination is None:
+            stand_in = self._stand_ins[leader]
+            self._stand_ins[leader] = stand_in or difference.path
+        return msgspec.structs.replace(difference, reasons=reasons, link_to=stand_in)
+
     def _file_over_folder(self, difference: Difference, source: Entry) -> None:
-        """What is in the folder follows as extras marked make_way; here only the file itself is decided."""
+        """What is in the folder follows as extras marked make_way; the file is decided when they all are."""
         removes = self._options.preserve_deleted_files is not DeletedFiles.PRESERVE
         if not removes or self._options.overwrite_mode is OverwriteMode.NEVER:
-            message = (
-                "a folder stands where the file has to go, and preserve_deleted_files: "
-                f"{self._options.preserve_deleted_files.value} with overwrite_mode: "
-                f"{self._options.overwrite_mode.value} keeps it"
+            self._in_the_way(
+                source,
+                f"preserve_deleted_files: {self._options.preserve_deleted_files.value} with overwrite_mode: "
+                f"{self._options.overwrite_mode.value} keeps it",
             )
-            self._fail(source, EntryCode.KIND_CONFLICT, message)
+            return
+        self._in_way = Difference(difference.path, source, None, (Reason.KIND,), link_to=difference.link_to)
+
+    def _in_the_way(self, source: Entry, why: str) -> None:
+        message = f"a folder stands where the file has to go, and {why}"
+        self._fail(source, EntryCode.KIND_CONFLICT, message)
+        self._unwritten(source)
+
+    def _into_vacated_place(self, difference: Difference) -> None:
+        source = difference.source
+        assert source is not None
+        if self._tally.incomplete:
+            self._in_the_way(source, "nothing is deleted in this run: something could not be listed")
             return
         self._prepared_files += 1
-        self._need_space(source)
-        vacated = Difference(
-            difference.path, source, None, (Reason.KIND,), link_to=difference.link_to
-        )
-        if difference.link_to is not None:
-            self._emit(ActionKind.LINK, Stage.LINK, vacated, size=0)
-        else:
-            self._emit(ActionKind.COPY, Stage.WRITE, vacated, size=source.size_bytes or 0)
-        self._touch(difference.path)
+        self._write(difference, source)
 
     def _need_space(self, source: Entry) -> None:
         self.entries_needed += 1
@@ -268,12 +325,15 @@ class Planner:
         if destination.kind is Kind.DIRECTORY:
             folder = _Folder(difference.path, None, destination)
             folder.make_way = difference.make_way
+            folder.reasons = difference.reasons
+            if self._in_way is not None and difference.path == self._in_way.path + "/":
+                folder.in_way_of, self._in_way = self._in_way, None
             self._stack.append(folder)
         else:
-            self._drop(destination, difference.make_way)
+            self._drop(destination, difference.make_way, difference.reasons)
 
-    def _drop(self, destination: Entry, make_way: bool) -> None:
-        """Delete, quarantine or keep one extra; a kept one keeps the folders around it."""
+    def _drop(self, destination: Entry, make_way: bool, reasons: tuple[Reason, ...]) -> bool:
+        """Delete or quarantine one extra, or keep it (False); a kept one keeps the folders around it."""
         mode = self._options.preserve_deleted_files
         allowed = self._may_delete is None or self._may_delete(destination)
         blocked = make_way and self._options.overwrite_mode is OverwriteMode.NEVER
@@ -281,10 +341,9 @@ class Planner:
             self._tally.keep(destination)
             if self._stack:
                 self._stack[-1].keeps = True
-            return
-        reason = Reason.EXTRA
+            return False
         if self._is_included is not None and not self._is_included(destination):
-            reason = Reason.EXCLUDED
+            reasons = (Reason.EXCLUDED,)
         kind = ActionKind.QUARANTINE if mode is DeletedFiles.QUARANTINE else ActionKind.DELETE
         stage = Stage.MAKE_WAY if make_way else Stage.REMOVE
         if destination.kind is Kind.DIRECTORY:
@@ -296,10 +355,14 @@ class Planner:
         self._emit(
             kind,
             stage,
-            Difference(destination.path, None, destination, (reason,)),
+            Difference(destination.path, None, destination, reasons),
             size=destination.size_bytes or 0,
         )
         self._touch(destination.path)
+        if kind is ActionKind.QUARANTINE and self._stack:
+            # The quarantine is a folder in the root: making it moves the root's time.
+            self._stack[0].touched = True
+        return True
 
     def _touch(self, path: str) -> None:
         parent = parent_path(path)
@@ -310,13 +373,7 @@ class Planner:
 
     def _leave(self, folder: _Folder) -> None:
         if folder.source is None:
-            assert folder.destination is not None
-            if folder.keeps:
-                self._tally.keep(folder.destination)
-                if self._stack:
-                    self._stack[-1].keeps = True
-            else:
-                self._drop(folder.destination, folder.make_way)
+            self._leave_extra(folder)
             return
         if folder.created:
             self._touch(folder.path)
@@ -325,8 +382,28 @@ class Planner:
             if not (folder.created or (folder.touched and self._options.metadata.mtime)):
                 return
             reasons = (Reason.CONTENTS,)
-        finishing = Difference(folder.path, folder.source, folder.destination, reasons, folder.attributes)
+        standing = None if folder.created else folder.destination
+        finishing = Difference(folder.path, folder.source, standing, reasons, folder.attributes)
         self._emit(ActionKind.SET_ATTRIBUTES, Stage.FINISH_FOLDERS, finishing, size=0)
+
+    def _leave_extra(self, folder: _Folder) -> None:
+        assert folder.destination is not None
+        gone = False
+        if folder.keeps:
+            self._tally.keep(folder.destination)
+            if self._stack:
+                self._stack[-1].keeps = True
+        else:
+            gone = self._drop(folder.destination, folder.make_way, folder.reasons)
+        waiting = folder.in_way_of
+        if waiting is None:
+            return
+        assert waiting.source is not None
+        if gone:
+            self._vacated.append(waiting)
+            self._touch(waiting.path)
+        else:
+            self._in_the_way(waiting.source, "something in it is not the task's to delete")
 
     def _emit(self, kind: ActionKind, stage: Stage, difference: Difference, *, size: int) -> None:
         action = Action(
@@ -347,12 +424,4 @@ class Planner:
             return
         self._counts[kind] += 1
         self._bytes[kind] += size
-        if self._counts[kind] <= FIRST_PER_KIND:
-            self._first[kind].append(action)
-        if size and (len(self._largest) < LARGEST or size > self._largest[0][0]):
-            # Ties keep the earlier path, so the choice does not depend on anything but the state.
-            row = (size, path_bytes(action.path), action)
-            if len(self._largest) < LARGEST:
-                heapq.heappush(self._largest, row)
-            else:
-                heapq.heapreplace(self._largest, row)
+        (self._highlighted_removals if kind in _REMOVALS else self._highlights).add(action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from runner.filters.selection import Decision, Selection
@@ -12,6 +13,7 @@ from runner.model.entry import Entry, Kind, Problem
 from runner.model.plan import Explanation, ExplainStep
 from runner.model.task import DeletedFiles, Task
 from runner.model.wire import decode_line, terminal_safe
+from runner.plan.file import PlanWriter
 from runner.plan.prepare import Circumstances, Found, Prepared, Taps, prepare
 
 _VERBS = {
@@ -82,8 +84,9 @@ def explain(
         lambda stream: watch.tap("destination", stream),
         watch.see,
     )
-    prepared = prepare(task, endpoints, selection, circumstances, taps)
-    action = _action_at(prepared, watch)
+    with contextlib.closing(PlanWriter()) as writer:
+        prepared = prepare(task, endpoints, selection, circumstances, writer, taps)
+        action = _action_at(writer, watch)
     steps = list(_steps(task, selection, watch, prepared, action))
     problem = watch.problems.get("source") or watch.problems.get("destination")
     if problem is None:
@@ -99,11 +102,11 @@ def explain(
     )
 
 
-def _action_at(prepared: Prepared, watch: _Watch) -> Action | None:
+def _action_at(writer: PlanWriter, watch: _Watch) -> Action | None:
     """The action planned for the path; for a folder the one that is not mere housekeeping."""
     found = None
     for stage in Stage:
-        for line in prepared.writer.lines(stage):
+        for line in writer.lines(stage):
             action = decode_line(line, Action)
             if watch.is_it(action.path) and (found is None or found.is_housekeeping):
                 found = action

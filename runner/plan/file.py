@@ -17,7 +17,7 @@ from typing import IO, BinaryIO, cast
 import msgspec
 
 from runner.errors import PlanFileError
-from runner.model.action import Action, Stage
+from runner.model.action import Action, ActionKind, Stage
 from runner.model.plan import PLAN_VERSION, PlanHeader, PlanTrailer
 from runner.model.wire import decode_line, encode_line
 
@@ -39,12 +39,14 @@ class PlanWriter:
         self._spools[action.stage].write(encode_line(action) + b"\n")
         self._counts[action.stage] += 1
 
-    def withhold(self, stage: Stage) -> int:
-        """Drop a whole stage; returns how many actions it had."""
-        self._spools[stage].seek(0)
-        self._spools[stage].truncate()
-        dropped, self._counts[stage] = self._counts[stage], 0
-        return dropped
+    def withhold(self, stage: Stage, kinds: frozenset[ActionKind]) -> None:
+        """Drop a stage's actions of these kinds. Memory: the lines that stay."""
+        staying = [line for line in self.lines(stage) if decode_line(line, Action).kind not in kinds]
+        spool = self._spools[stage]
+        spool.seek(0)
+        spool.truncate()
+        spool.writelines(staying)
+        self._counts[stage] = len(staying)
 
     def lines(self, stage: Stage) -> Iterator[bytes]:
         """What a stage holds so far, before ids are given."""
@@ -58,8 +60,13 @@ class PlanWriter:
         """Actions per stage."""
         return tuple(self._counts)
 
+    def close(self) -> None:
+        """Forget everything gathered."""
+        for spool in self._spools:
+            spool.close()
+
     def write(self, output: BinaryIO, header: PlanHeader, trailer: PlanTrailer) -> PlanTrailer:
-        """Write the whole file; returns the trailer with its digest. Closes the spools."""
+        """Write the whole file; returns the trailer with its digest."""
         digest = hashlib.sha256()
         line = encode_line(header) + b"\n"
         digest.update(line)
@@ -79,7 +86,6 @@ class PlanWriter:
             chunk = b"".join(gathered)
             digest.update(chunk)
             output.write(chunk)
-            spool.close()
         finished = msgspec.structs.replace(trailer, actions=number, digest=digest.hexdigest())
         output.write(encode_line(finished) + b"\n")
         return finished

@@ -133,14 +133,15 @@ def prepare(
     endpoints: Endpoints,
     selection: Selection,
     circumstances: Circumstances,
+    writer: PlanWriter,
     taps: Taps | None = None,
 ) -> Prepared:
-    """List both sides and decide. Nothing is written anywhere but to unnamed temporary files.
+    """List both sides and decide; actions go to `writer`, which the caller closes. No location is written to.
 
     Raises EntryError when a listing breaks its promises. Memory: one directory's names a level, link groups, the
     writer's spools.
     """
-    tally, writer = Tally(), PlanWriter()
+    tally = Tally()
     progress = [0, 0]
 
     def listed(side: int) -> Callable[[int], None]:

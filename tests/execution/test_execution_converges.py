@@ -1,0 +1,94 @@
+"""apply(plan(a, b), b) makes b equal a, a second plan is empty, what is to be kept is kept, the counters add up."""
+
+from __future__ import annotations
+
+import tempfile
+
+from engine_support import (
+    balance,
+    changing,
+    declared_trees,
+    frozen,
+    memory_of,
+    planned_balance,
+    rig,
+    with_options,
+    without_quarantine,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner.errors import ExitCode
+from runner.model.task import (
+    Compare,
+    DeletedFiles,
+    OverwriteMode,
+    TaskOptions,
+    TransferMode,
+    VerifyMode,
+)
+from runner.testing.trees import Declared
+
+SETTINGS = settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+EXACT = TaskOptions(
+    preserve_deleted_files=DeletedFiles.REMOVE, verify_mode=VerifyMode.POINT_IN_TIME_CONSISTENT
+)
+
+
+@SETTINGS
+@given(
+    declared_trees(),
+    declared_trees(),
+    st.sampled_from((DeletedFiles.REMOVE, DeletedFiles.QUARANTINE)),
+    st.sampled_from(Compare),
+    st.sampled_from(VerifyMode),
+    st.booleans(),
+)
+def test_the_destination_becomes_the_source(
+    left: dict[str, Declared],
+    right: dict[str, Declared],
+    deleted: DeletedFiles,
+    compare: Compare,
+    verify_mode: VerifyMode,
+    reviewed: bool,
+) -> None:
+    with tempfile.TemporaryDirectory() as state:
+        options = with_options(
+            EXACT, preserve_deleted_files=deleted, compare=compare, verify_mode=verify_mode
+        )
+        made = rig(state, memory_of(left, "l"), memory_of(right, "r", 3), options)
+        before = frozen(made.left), frozen(made.right)
+        summary = made.plan()
+        assert (frozen(made.left), frozen(made.right)) == before
+        actions = made.actions()
+        report = made.apply() if reviewed else made.run()
+        assert (report.execution.exit_code, report.problems, report.findings) == (ExitCode.DONE, (), ())
+        assert frozen(made.left) == before[0]
+        wanted, present = made.left.snapshot(), without_quarantine(made.right.snapshot())
+        if compare is not Compare.SIZE_ONLY:
+            if compare is Compare.CHECKSUM:
+                assert present == wanted
+            assert _but_content(present) == _but_content(wanted)
+            assert made.right.node("").mtime_ns == made.left.node("").mtime_ns
+        assert list(present) == list(wanted)
+        counters = report.counters
+        assert planned_balance(summary.trailer.counters) == summary.trailer.counters.listed
+        assert balance(counters) == counters.listed
+        assert counters.actions_planned == counters.actions_done == len(actions) == summary.trailer.actions
+        again = made.plan()
+        assert [action for action in made.actions()] == []
+        assert again.trailer.totals.changes == 0
+
+
+def _but_content(snapshot: dict[str, object]) -> dict[str, object]:
+    """Equal size and time may hide a difference of content from size+mtime."""
+    import msgspec
+
+    return {
+        path: msgspec.structs.replace(seen, content=bytes(len(seen.content)))  # type: ignore[attr-defined,type-var]
+        for path, seen in snapshot.items()
+    }
