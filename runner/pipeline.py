@@ -5,12 +5,14 @@ Every function takes a task and a Context; none prints. A run always ends in a R
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.errors import PlanFileError, UsageError
 from runner.execution.circumstances import circumstances, read_selection
 from runner.execution.context import Cancellation, Context
+from runner.execution.locking import destination_lock, hold
 from runner.execution.record import ExecutionRecord
 from runner.locations.pair import Endpoints
 from runner.model.entry import Entry, Phase, Problem
@@ -18,7 +20,7 @@ from runner.model.events import Planned
 from runner.model.execution import Report, Trigger
 from runner.model.plan import Explanation, PlanSummary
 from runner.model.task import DeletedFiles, Task, VerifyMode
-from runner.plan.file import PlanReader, write_plan_file
+from runner.plan.file import PlanReader, PlanWriter, write_plan_file
 from runner.plan.prepare import Prepared, endpoint_summary, prepare
 
 NO_EXECUTION = "000000000000"
@@ -39,11 +41,14 @@ def plan_task(task: Task, context: Context, output: str | None = None) -> PlanSu
 
     Raises LocationUnavailableError, UsageError, EntryError (a listing that breaks its promises).
     """
-    with Endpoints(task, context.registry, NO_EXECUTION) as endpoints:
-        prepared = _prepare(task, context, endpoints)
+    with (
+        Endpoints(task, context.registry, NO_EXECUTION) as endpoints,
+        contextlib.closing(PlanWriter()) as writer,
+    ):
+        prepared = _prepare(task, context, endpoints, writer)
         trailer = prepared.trailer
         if output is not None:
-            trailer = write_plan_file(output, prepared.writer, prepared.header, trailer)
+            trailer = write_plan_file(output, writer, prepared.header, trailer)
         return PlanSummary(
             header=prepared.header,
             trailer=trailer,
@@ -60,8 +65,8 @@ def run_task(task: Task, context: Context, trigger: Trigger = Trigger.MANUAL) ->
             record.enter(Phase.LAUNCHING)
             with record.destination_lock(), record.opened() as endpoints:
                 record.enter(Phase.PREPARING)
-                prepared = _prepare(task, context, endpoints)
-                plan_file = record.keep_plan(prepared)
+                with contextlib.closing(PlanWriter()) as writer:
+                    plan_file = record.keep_plan(_prepare(task, context, endpoints, writer))
                 record.refuse_if_guarded()
                 _carry_out(task, record, endpoints, PlanReader(plan_file), refresh=True)
         return record.report()
@@ -123,12 +128,14 @@ def restore(
             raise UsageError(
                 f"execution {chosen!r} has nothing in quarantine", remedy="These have: " + ", ".join(known)
             )
-        root = quarantine.quarantine_path(chosen, "")
         if list_only:
+            root = quarantine.quarantine_path(chosen, "")
             found = list(quarantine.quarantined(endpoints.destination, chosen))
             entries = tuple(one.path[len(root) :] for one in found if isinstance(one, Entry))
             return RestoreResult(chosen, entries, 0, tuple(one for one in found if isinstance(one, Problem)))
-        restored, problems = quarantine.restore(endpoints.destination, chosen, paths, NoThrottle())
+        with destination_lock(task, context, NO_EXECUTION):
+            hold(endpoints.destination, task.destination.name)
+            restored, problems = quarantine.restore(endpoints.destination, chosen, paths, NoThrottle())
         return RestoreResult(chosen, tuple(restored), len(restored), tuple(problems))
 
 
@@ -142,9 +149,9 @@ def read_plan_summary(plan_file: str) -> PlanSummary:
 # -- steps ---------------------------------------------------------------------------------------------------
 
 
-def _prepare(task: Task, context: Context, endpoints: Endpoints) -> Prepared:
+def _prepare(task: Task, context: Context, endpoints: Endpoints, writer: PlanWriter) -> Prepared:
     selection = read_selection(task, context)
-    prepared = prepare(task, endpoints, selection, circumstances(task, context))
+    prepared = prepare(task, endpoints, selection, circumstances(task, context), writer)
     totals = prepared.trailer.totals
     context.subscriber(Planned(prepared.trailer.actions, totals.bytes_to_write))
     return prepared

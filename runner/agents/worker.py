@@ -7,6 +7,7 @@ worker -> parent   H ready, A answer, T bytes wanted, E the worker could not sta
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import os
 import signal
@@ -31,12 +32,24 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._reader = connection.makefile("rb", buffering=1 << 16)
+        self._early: collections.deque[tuple[bytes, bytes]] = collections.deque()
 
     def send(self, frame_type: bytes, payload: bytes = b"") -> None:
         self._connection.sendall(frame_type + struct.pack("<I", len(payload)) + payload)
 
     def receive(self) -> tuple[bytes, bytes] | None:
         """The next frame; None when the parent is gone."""
+        return self._early.popleft() if self._early else self._read()
+
+    def receive_grant(self) -> bool:
+        """Wait for leave to move bytes; requests that come first wait their turn. False: the parent is gone."""
+        while (frame := self._read()) is not None:
+            if frame[0] == b"G":
+                return True
+            self._early.append(frame)
+        return False
+
+    def _read(self) -> tuple[bytes, bytes] | None:
         head = self._reader.read(5)
         if len(head) < 5:
             return None
@@ -59,7 +72,7 @@ class WorkerThrottle:
         while remaining > 0 and self._page.limited:
             wanted = min(remaining, TOKENS_AT_ONCE)
             self._channel.send(b"T", struct.pack("<I", wanted))
-            if self._channel.receive() is None:
+            if not self._channel.receive_grant():
                 raise SystemExit(1)
             check_not_stopped(self._page)
             remaining -= wanted

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -28,13 +27,14 @@ from runner.errors import (
 )
 from runner.execution.context import Context
 from runner.execution.crew import Crew, crew
+from runner.execution.locking import destination_lock, hold
 from runner.execution.notebook import Notebook
 from runner.execution.past import write_past
 from runner.execution.phases import Phases
 from runner.execution.working import transfer, verify_everything, verify_what_was_transferred
-from runner.history.lock import DestinationLock, LockOwner
+from runner.history.lock import DestinationLock
 from runner.locations.pair import Endpoints
-from runner.locations.protocol import HoldsLock, Sweeps
+from runner.locations.protocol import Sweeps
 from runner.model.action import Finding
 from runner.model.entry import Phase, Problem
 from runner.model.events import Ended, Message
@@ -113,20 +113,9 @@ class ExecutionRecord:
     def cancelled(self) -> bool:
         return self.context.cancellation.level > 0
 
-    @contextlib.contextmanager
-    def destination_lock(self) -> Iterator[None]:
-        """One writer per destination. Raises LockHeldError."""
-        owner = LockOwner(
-            execution_id=self.execution_id,
-            task=self.task.name,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            started_at=iso_utc(self._started_at),
-            command=" ".join(os.path.basename(part) for part in sys.argv[:2]),
-        )
-        key = f"{self.task.destination.type} {self._endpoints['destination'].description}"
-        with DestinationLock(self.context.state.locks_folder, key, owner):
-            yield
+    def destination_lock(self) -> DestinationLock:
+        """One writer per destination. A context manager that raises LockHeldError."""
+        return destination_lock(self.task, self.context, self.execution_id)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Endpoints]:
@@ -166,11 +155,7 @@ class ExecutionRecord:
     def hold_destination(self, endpoints: Endpoints) -> None:
         """The lock on the destination itself, where it can be held; then what dead executions left is removed."""
         destination = endpoints.destination
-        if isinstance(destination, HoldsLock) and not destination.lock():
-            raise LockHeldError(
-                f"another program holds the destination {self._endpoints['destination'].description}",
-                remedy="Wait until it has ended. To see executions of this configuration: sync-runner status",
-            )
+        hold(destination, self.task.destination.name)
         if isinstance(destination, Sweeps):
             known = set(self.context.state.execution_ids()) - {self.execution_id}
             for path, execution_id in list(destination.leftovers()):

@@ -61,7 +61,8 @@ def transfer(reader: PlanReader, context: Context, crew: Crew, journal: BinaryIO
     meter = _Meter(context, crew, Phase.TRANSFERRING, trailer.actions, trailer.totals.bytes_to_write)
 
     def on_batch(summary: BatchSummary) -> None:
-        meter.add(summary.actions, summary.actions - summary.done, summary.last_path)
+        cancelled = summary.cancelled.files + summary.cancelled.folders
+        meter.add(summary.actions, max(0, len(summary.attention) - cancelled), summary.last_path)
         crew.tick()
 
     return carry_out(reader, crew.workers, journal, crew.stopping, on_batch)

@@ -1,0 +1,39 @@
+"""One writer per destination: the lock in the state folder, and the one on the destination where it can be held."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from runner.clock import iso_utc
+from runner.errors import LockHeldError
+from runner.execution.context import Context
+from runner.history.lock import DestinationLock, LockOwner
+from runner.locations.protocol import HoldsLock, Location
+from runner.model.task import Task
+
+
+def destination_lock(task: Task, context: Context, execution_id: str) -> DestinationLock:
+    """The lock among executions that share a state folder; a context manager that raises LockHeldError."""
+    context.state.prepare()
+    driver = context.registry.driver(task.destination.type)
+    owner = LockOwner(
+        execution_id=execution_id,
+        task=task.name,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started_at=iso_utc(context.clock.now()),
+        command=" ".join(os.path.basename(part) for part in sys.argv[:2]),
+    )
+    key = f"{task.destination.type} {driver.describe(task.destination)}"
+    return DestinationLock(context.state.locks_folder, key, owner)
+
+
+def hold(destination: Location, name: str) -> None:
+    """The lock on the destination itself, until it is closed. Raises LockHeldError."""
+    if isinstance(destination, HoldsLock) and not destination.lock():
+        raise LockHeldError(
+            f"another program holds the destination {name!r}",
+            remedy="Wait until it has ended. To see executions of this configuration: sync-runner status",
+        )
