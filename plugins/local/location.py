@@ -41,6 +41,7 @@ from .follow import Follower
 from .handles import Handles, sync_directory
 from .names import TemporaryNames, temporary_execution
 from .publish import Draft, Publisher, exists, expect
+from .quick import QuickCopier
 from .scan import Scanner
 from .syscalls import Syscalls, release
 from .writing import ContentError, ContentWriter
@@ -85,6 +86,7 @@ class LocalLocation:
         self._setter = AttributeSetter(syscalls)
         self._publisher = Publisher(syscalls, TemporaryNames(settings.execution_id, token))
         self._writer = ContentWriter(settings, syscalls, self._buffers)
+        self._quick = QuickCopier(settings, self._handles, self._buffers, syscalls)
         self._euid = os.geteuid()
         self._lock_fd: int | None = None
 
@@ -228,6 +230,11 @@ class LocalLocation:
         self, source: Location, entry: Entry, target: Entry, replaces: Entry | None, throttle: Throttle
     ) -> Written:
         assert isinstance(source, LocalLocation)
+        if replaces is None and self._quick.enabled and source._follower is None:
+            noatime = os.O_NOATIME if source._euid == 0 else 0
+            written = self._quick.copy(source._handles, entry, target, throttle, noatime)
+            if written is not None:
+                return written
         source_fd, facts = source.open_content(entry)
         try:
             with classified(target.path, "write"):

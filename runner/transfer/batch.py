@@ -55,12 +55,18 @@ class SummaryBuilder:
             )
         }
         self._actions = self._done = self._bytes = self._bytes_deleted = 0
+        self._copied = 0  # files written, nearly all there is: added to the others at the end
         self._attention: list[Outcome] = []
         self._abort = False
         self._last_path = ""
 
     def add(self, action: Action, outcome: Outcome) -> None:
         done = outcome.status is OutcomeStatus.DONE
+        if done and (action.kind is ActionKind.COPY or action.kind is ActionKind.REPLACE):
+            self._copied += 1
+            self._bytes += outcome.bytes
+            self._last_path = action.path
+            return
         if not done:
             self._attention.append(outcome)
             if outcome.problem is not None and outcome.problem.code in ABORTING:
@@ -78,9 +84,10 @@ class SummaryBuilder:
 
     def summary(self) -> BatchSummary:
         sums = {name: Counts(files, folders) for name, (files, folders) in self._sums.items()}
+        sums["transferred"] += Counts(self._copied, 0)
         return BatchSummary(
-            actions=self._actions,
-            done=self._done,
+            actions=self._actions + self._copied,
+            done=self._done + self._copied,
             bytes=self._bytes,
             bytes_deleted=self._bytes_deleted,
             attention=tuple(self._attention),

@@ -50,6 +50,8 @@ class Performer:
         self._clock = clock
         self._mapped = mapped
         self._agent = agent
+        # Wall time moves with the monotonic clock from here on: one look at the calendar is enough.
+        self._wall_offset = clock.now().timestamp() - clock.monotonic()
         self._copies = (
             destination
             if isinstance(destination, CopiesFrom) and destination.copies_from(source)
@@ -67,7 +69,6 @@ class Performer:
 
     def perform(self, action: Action) -> Outcome:
         """The outcome of one action; never raises for what one path can cause."""
-        started_at = self._clock.now().timestamp()
         began = self._clock.monotonic()
         attempt = 1
         current = action
@@ -98,7 +99,7 @@ class Performer:
                 status,
                 attempt,
                 written.bytes,
-                started_at,
+                self._wall_offset + began,
                 self._clock.monotonic() - began,
                 written.digest,
                 problem,
@@ -208,8 +209,12 @@ class Performer:
 
     def _link(self, action: Action) -> Written:
         self._require_source(action)
-        assert action.link_to is not None
+        assert action.link_to is not None and action.source is not None
         assert isinstance(self._destination, Linking)
+        resolution = self._destination.capabilities.mtime_resolution_ns or 1
+        if not is_already_done(action.source, self._destination.stat(action.link_to), resolution):
+            message = "the file it has to share was not written as planned"
+            raise EntryError(EntryCode.STALE, action.path, message)
         self._destination.link(action.path, action.link_to, action.destination)
         return Written()
 

@@ -1,0 +1,143 @@
+"""The common case in one go: a small ordinary file that is new at the destination.
+
+Nearly all files of a first copy are such, and most of their cost would be Python between system calls. What is
+done, checked and promised is the same as in the general way (publish.py, writing.py, attributes.py), which takes over, with
+its precise errors, whenever anything here is not plain: nothing was published then.
+"""
+
+from __future__ import annotations
+
+import os
+
+import xxhash
+
+from runner.locations.protocol import OpenSettings, Throttle, Written
+from runner.model.entry import Entry, Kind
+from runner.model.task import DigestAlgorithm, Durability, Integrity
+
+from .content import SMALL_BYTES, Buffers
+from .facts import version_of
+from .handles import Handles
+from .syscalls import Syscalls
+
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_REGULAR = 0o100000
+_TYPE_BITS = 0o170000
+_SPECIAL_BITS = 0o7000
+_LOOK_AGAIN_AFTER = 32
+_DEFAULT_ACL = "system.posix_acl_default"
+
+
+class QuickCopier:
+    """Copies small new files between two local locations, or declines. One thread."""
+
+    def __init__(self, settings: OpenSettings, handles: Handles, buffers: Buffers, syscalls: Syscalls) -> None:
+        self.enabled = (
+            settings.digest is DigestAlgorithm.XXH3_128
+            and settings.integrity is Integrity.READ_BACK
+            and settings.durability is Durability.NONE
+        )
+        self._handles = handles
+        self._buffers = buffers
+        self._syscalls = syscalls
+        self._folder: str | None = None
+        self._uses_left = 0
+        self._plain_folder = False
+
+    def copy(self, source: Handles, entry: Entry, target: Entry, throttle: Throttle, noatime: int) -> Written | None:
+        """The result, or None when this file is not for here. `noatime` is O_NOATIME where it is allowed."""
+        size, mtime_ns, attributes = entry.size_bytes, target.mtime_ns, target.attributes
+        if (
+            size is None
+            or size > SMALL_BYTES
+            or mtime_ns is None
+            or entry.version is None
+            or entry.allocated_bytes is not None
+            or entry.kind is not Kind.FILE
+            or attributes is None
+            or attributes.xattrs != ()
+            or attributes.acls != ()
+            or attributes.mode is None
+            or attributes.mode & _SPECIAL_BITS
+            or attributes.uid is None
+            or attributes.gid is None
+            or attributes.user is not None
+            or attributes.group is not None
+            or attributes.atime_ns is not None
+        ):
+            return None
+        path = entry.path
+        cut = path.rfind("/") + 1
+        folder, name = path[:cut], path[cut:]
+        source_fd = source.cached(folder)
+        target_fd = self._target(folder)
+        if source_fd is None or target_fd is None or name in ("", ".", ".."):
+            return None
+        throttle.take(size)
+        view = self._buffers.take()
+        try:
+            digest = self._read(source_fd, name, entry, size, view, noatime)
+            if digest is None:
+                return None
+            fd = self._syscalls.open_unnamed(target_fd)
+            try:
+                if os.pwrite(fd, view[:size], 0) != size:
+                    return None
+                os.fchown(fd, attributes.uid, attributes.gid)
+                os.fchmod(fd, attributes.mode)
+                self._syscalls.set_times(fd, None, mtime_ns)
+                got = os.preadv(fd, [view[: size + 1]], 0) if size else 0
+                if got != size or xxhash.xxh3_128_hexdigest(view[:size]) != digest:
+                    return None
+                self._syscalls.link_descriptor(fd, target_fd, name)
+            finally:
+                os.close(fd)
+        except OSError:
+            # Whatever it was, the general way meets it again and says it precisely.
+            return None
+        finally:
+            self._buffers.give_back(view)
+        return Written(size, f"xxh3_128:{digest}")
+
+    def _target(self, folder: str) -> int | None:
+        """The destination's folder, if its handle is at hand, looked at lately, and hands down no ACL."""
+        if folder != self._folder or self._uses_left == 0:
+            self._folder = None
+            fd = self._handles.checked(folder)
+            if fd is None:
+                return None
+            self._plain_folder = _DEFAULT_ACL not in os.listxattr(f"/proc/self/fd/{fd}")
+            self._folder, self._uses_left = folder, _LOOK_AGAIN_AFTER
+        if not self._plain_folder:
+            return None
+        self._uses_left -= 1
+        return self._handles.cached(folder)
+
+    @staticmethod
+    def _read(
+        source_fd: int, name: str, entry: Entry, size: int, view: memoryview, noatime: int
+    ) -> str | None:
+        """Read the whole file into `view`; its digest, or None when it is not, or did not stay, as planned."""
+        fd = os.open(name, _READ_FLAGS | noatime, dir_fd=source_fd)
+        try:
+            before = os.fstat(fd)
+            if (
+                before.st_mode & _TYPE_BITS != _REGULAR
+                or before.st_size != size
+                or before.st_mtime_ns != entry.mtime_ns
+                or version_of(before) != entry.version
+            ):
+                return None
+            got = os.preadv(fd, [view[: size + 1]], 0)
+            after = os.fstat(fd)
+        finally:
+            os.close(fd)
+        if (
+            got != size
+            or after.st_size != size
+            or after.st_mtime_ns != before.st_mtime_ns
+            or after.st_ctime_ns != before.st_ctime_ns
+        ):
+            return None
+        digest: str = xxhash.xxh3_128_hexdigest(view[:size])
+        return digest
