@@ -74,16 +74,18 @@ class MemoryLocation:
     def stat(self, path: str) -> Entry | None:
         with self.tree.lock:
             node = self._lookup(path)
-            if node is None or (path.endswith("/") and node.kind is not Kind.DIRECTORY):
+            if node is None:
                 return None
-            path = path.removesuffix("/")
-            if node.kind is Kind.SYMLINK and self._open.symlinks is SymlinkMode.FOLLOW:
+            needs_folder, path = path.endswith("/"), path.removesuffix("/")
+            is_followed = node.kind is Kind.SYMLINK and self._open.symlinks is SymlinkMode.FOLLOW
+            if is_followed:
                 followed = follow(self._raw_lookup, path)
                 if isinstance(followed, Problem):
                     raise EntryError(followed.code, path, followed.message)
-                target = followed
-                return self._entry(_named(path, target), target, followed=True)
-            return self._entry(_named(path, node), node)
+                node = followed
+            if needs_folder and node.kind is not Kind.DIRECTORY:
+                return None
+            return self._entry(_named(path, node), node, followed=is_followed)
 
     def _scan_sorted(
         self, folder: str, node: Node, descend: Callable[[Entry], bool] | None
