@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runner.config.describe import config_digest, filter_digest
 from runner.execution.context import Cancellation, Context
-from runner.locations.protocol import Driver
+from runner.locations.protocol import Driver, Location, OpenSettings
 from runner.locations.registry import Registry
 from runner.model.action import Action, Outcome
 from runner.model.entry import Attributes, Kind
@@ -75,13 +75,14 @@ def make_task(
 
 @dataclass
 class Rig:
-    """Two trees, a task between them, and the pipeline's calls on it. `state` is a folder of its own."""
+    """Two trees, a task between them, and the pipeline's calls on it. `state` is a folder of its own; `scripts`
+    are faults of the location `left` or `right`."""
 
     left: MemoryTree
     right: MemoryTree
     state: str
     task: Task
-    script: FaultScript | None = None
+    scripts: Mapping[str, FaultScript] = field(default_factory=dict)
     capabilities: Any = None
     roles: frozenset[str] | None = None
     accept: frozenset[str] = frozenset()
@@ -95,7 +96,15 @@ class Rig:
         if self.capabilities is not None:
             more["capabilities"] = self.capabilities
         driver = memory_driver({"left": self.left, "right": self.right}, **more)
-        return driver if self.script is None else self.script.wrap_driver(driver)
+
+        def open_scripted(
+            settings: LocationSettings, open_settings: OpenSettings, *, create: bool
+        ) -> Location:
+            location = driver.open(settings, open_settings, create=create)
+            script = self.scripts.get(settings.options["tree"])
+            return location if script is None else script.wrap(location)
+
+        return replace(driver, open=open_scripted)
 
     @property
     def context(self) -> Context:

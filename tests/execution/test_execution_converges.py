@@ -6,7 +6,6 @@ import tempfile
 
 from engine_support import (
     balance,
-    changing,
     declared_trees,
     frozen,
     memory_of,
@@ -22,9 +21,7 @@ from runner.errors import ExitCode
 from runner.model.task import (
     Compare,
     DeletedFiles,
-    OverwriteMode,
     TaskOptions,
-    TransferMode,
     VerifyMode,
 )
 from runner.testing.trees import Declared
@@ -80,7 +77,7 @@ def test_the_destination_becomes_the_source(
         assert balance(counters) == counters.listed
         assert counters.actions_planned == counters.actions_done == len(actions) == summary.trailer.actions
         again = made.plan()
-        assert [action for action in made.actions()] == []
+        assert made.actions() == []
         assert again.trailer.totals.changes == 0
 
 
