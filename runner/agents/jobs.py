@@ -16,6 +16,8 @@ from runner.transfer.batch import perform_batch
 from runner.transfer.perform import Performer, PerformSettings
 
 Job = Callable[[bytes], bytes]
+ANY_TIME = 1 << 62
+"""A tolerance that makes all modification times equal: for tasks that do not carry them."""
 
 
 class WorkOrder(msgspec.Struct, frozen=True):
@@ -79,15 +81,19 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         return lambda request: perform_batch(performer, self._stopping, request)
 
     def _verify(self, job: str) -> Job:
-        from runner.verify.batch import Verifier
+        from runner.inventory.owners import owner_mapping
+        from runner.verify.batch import Verifier, VerifySettings
+
+        perform = self._order.perform
+        tolerance = perform.mtime_tolerance_ns if perform.sets_mtime else ANY_TIME
 
         verifier = Verifier(
             self._location("source"),
             self._location("destination"),
-            self._order.destination_open.digest,
+            VerifySettings(self._order.destination_open.digest, tolerance, self._agent),
             self._throttle,
             self._stopping,
-            self._agent,
+            owner_mapping(self._order.metadata),
         )
         return verifier.verify_actions if job == "verify_actions" else verifier.verify_pairs
 

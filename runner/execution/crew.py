@@ -63,7 +63,14 @@ def crew(
         destination=task.destination,
         source_open=endpoints.source_open,
         destination_open=endpoints.destination_open,
-        perform=PerformSettings(execution_id, options.attempts, options.retry_delay_seconds, refresh),
+        perform=PerformSettings(
+            execution_id,
+            options.attempts,
+            options.retry_delay_seconds,
+            refresh,
+            options.metadata.mtime,
+            max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
+        ),
         metadata=options.metadata,
     )
     few = actions is not None and actions <= INLINE_ACTIONS and size_bytes <= INLINE_BYTES

@@ -31,8 +31,14 @@ class Notebook:
         self._context = context
         self._notes: queue.SimpleQueue[Note | None] = queue.SimpleQueue()
         self._warnings: list[str] = []
-        self._thread = threading.Thread(target=self._write, name="history", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Start writing. Called when workers do the work and this process mostly waits: importing SQLAlchemy
+        takes a third of a second, and beside a listing it would take the listing's time."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, name="history", daemon=True)
+            self._thread.start()
 
     def started(self, execution_id: str, task: Task, trigger: Trigger, started_at: datetime) -> None:
         """Note that an execution runs in this process; first what earlier ones left unsaid."""
@@ -61,11 +67,12 @@ class Notebook:
     def close(self) -> list[str]:
         """Wait for the last note; one line for each that could not be written."""
         self._notes.put(None)
+        self.begin()
+        assert self._thread is not None
         self._thread.join()
         return self._warnings
 
     def _write(self) -> None:
-        # SQLAlchemy takes a third of a second to import: it happens here, while the listing runs.
         from runner.history.records import HistoryUnavailable
         from runner.history.store import open_history
 

@@ -108,6 +108,8 @@ class ExecutionRecord:
 
     def enter(self, phase: Phase) -> None:
         self._phases.enter(phase)
+        if phase in (Phase.TRANSFERRING, Phase.VERIFYING):
+            self._notebook.begin()
 
     @property
     def cancelled(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Protocol
 
 import xxhash
@@ -26,12 +27,19 @@ def new_hasher(algorithm: DigestAlgorithm) -> Hasher:
     return hasher
 
 
-def content_digest(location: Location, entry: Entry, algorithm: DigestAlgorithm, throttle: Throttle) -> str:
-    """algorithm:hex of a file's content now. Raises EntryError as `Location.read` does. Memory: one chunk."""
+def digester(location: Location) -> Callable[[Entry, DigestAlgorithm, Throttle], str]:
+    """A function that gives algorithm:hex of a file's content now; ask for it once, use it for many files.
+
+    It raises EntryError as `Location.read` does. Memory: one chunk.
+    """
     if isinstance(location, Digests):
-        return location.digest(entry, algorithm, throttle)
-    hasher = new_hasher(algorithm)
-    for chunk in location.read(entry):
-        throttle.take(len(chunk))
-        hasher.update(chunk)
-    return f"{algorithm.value}:{hasher.hexdigest()}"
+        return location.digest
+
+    def read_digest(entry: Entry, algorithm: DigestAlgorithm, throttle: Throttle) -> str:
+        hasher = new_hasher(algorithm)
+        for chunk in location.read(entry):
+            throttle.take(len(chunk))
+            hasher.update(chunk)
+        return f"{algorithm.value}:{hasher.hexdigest()}"
+
+    return read_digest

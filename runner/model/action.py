@@ -47,7 +47,8 @@ class Action(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One step. `source` and `destination` are the states it expects; None = expected absent.
 
     `source` holds only the metadata that is to be set. For LINK, `link_to` is the destination path of the
-    group's first entry. SET_ATTRIBUTES on a folder restores it after its contents changed (reason contents).
+    group's first entry, and `attributes` names what of its metadata is set later.
+    SET_ATTRIBUTES on a folder restores it after its contents changed (reason contents).
     """
 
     id: int

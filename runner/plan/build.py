@@ -80,6 +80,7 @@ class Planner:
         self._in_way: Difference | None = None
         self._vacated: list[Difference] = []
         self._stand_ins: dict[str, str | None] = {}
+        self._awaited: dict[str, tuple[str, ...]] = {}
         self._counts: dict[ActionKind, int] = dict.fromkeys(ActionKind, 0)
         self._bytes: dict[ActionKind, int] = dict.fromkeys(ActionKind, 0)
         self._bytes_replaced = 0
@@ -248,7 +249,10 @@ class Planner:
         if destination is not None and difference.reasons == (Reason.ATTRIBUTES,):
             # Another name of the same file may have to become a file of its own, or to go, and expects the file
             # as it is: then metadata has to wait.
-            stage = Stage.WRITE if destination.link_group is None else Stage.FINISH_FOLDERS
+            stage = Stage.WRITE
+            if destination.link_group is not None:
+                stage = Stage.FINISH_FOLDERS
+                self._awaited[difference.path] = difference.attributes
             self._emit(ActionKind.SET_ATTRIBUTES, stage, difference, size=0)
             return
         self._write(difference, source)
@@ -258,7 +262,9 @@ class Planner:
         destination = difference.destination
         size = source.size_bytes or 0
         if difference.link_to is not None:
-            self._emit(ActionKind.LINK, Stage.LINK, difference, size=0)
+            later = self._awaited.get(difference.link_to, ())
+            linking = msgspec.structs.replace(difference, attributes=later)
+            self._emit(ActionKind.LINK, Stage.LINK, linking, size=0)
             return
         self._need_space(source)
         if destination is None:

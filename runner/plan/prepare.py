@@ -11,7 +11,7 @@ from runner.diff.merge import Merge, Scope
 from runner.diff.tally import LISTED_PROBLEMS, Tally
 from runner.errors import EntryCode
 from runner.filters.selection import Selection
-from runner.inventory.content import content_digest
+from runner.inventory.content import digester
 from runner.inventory.listing import inventory
 from runner.inventory.owners import owner_mapping
 from runner.locations.pair import Endpoints
@@ -119,10 +119,11 @@ def content_equality(task: Task, endpoints: Endpoints) -> ContentEqual | None:
         return None
     algorithm = task.options.digest
     throttle: Throttle = NoThrottle()
+    source_digest, destination_digest = digester(endpoints.source), digester(endpoints.destination)
 
     def equal(source: Entry, destination: Entry) -> bool:
-        return content_digest(endpoints.source, source, algorithm, throttle) == content_digest(
-            endpoints.destination, destination, algorithm, throttle
+        return source_digest(source, algorithm, throttle) == destination_digest(
+            destination, algorithm, throttle
         )
 
     return equal

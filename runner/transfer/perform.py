@@ -21,12 +21,15 @@ LONGEST_DELAY_SECONDS = 30.0
 
 class PerformSettings(msgspec.Struct, frozen=True):
     """How actions are carried out. `refresh`: a source file that moved since the scan is taken as it is now
-    (a run); otherwise it is stale (a reviewed plan)."""
+    (a run); otherwise it is stale (a reviewed plan). `sets_mtime`: whether modification times are carried;
+    those closer than `mtime_tolerance_ns` count as equal."""
 
     execution_id: str
     attempts: int = 3
     retry_delay_seconds: float = 0.2
     refresh: bool = False
+    sets_mtime: bool = True
+    mtime_tolerance_ns: int = 0
 
 
 class Performer:
@@ -57,6 +60,10 @@ class Performer:
             if isinstance(destination, CopiesFrom) and destination.copies_from(source)
             else None
         )
+        # Asking what a location can do is slow: once is enough.
+        self._sets_attributes = destination if isinstance(destination, SetsAttributes) else None
+        self._linking = destination if isinstance(destination, Linking) else None
+        self._renames = destination if isinstance(destination, Renames) else None
         self._handlers: dict[ActionKind, Callable[[Action], Written]] = {
             ActionKind.CREATE_DIRECTORY: self._create_directory,
             ActionKind.COPY: self._write,
@@ -76,7 +83,7 @@ class Performer:
             try:
                 written = self._handlers[action.kind](current)
             except EntryError as error:
-                settled = self._after_error(action, error)
+                settled = self._after_error(current, error)
                 if settled is None and attempt < self._settings.attempts:
                     self._clock.sleep(self._delay(error, attempt))
                     attempt += 1
@@ -139,8 +146,15 @@ class Performer:
             return False
         if not is_as_expected(action.source, self._safe_stat(self._source, action.path)):
             return False
+        return is_already_done(
+            action.source, self._safe_stat(self._destination, action.path), self._mtime_resolution_ns
+        )
+
+    @property
+    def _mtime_resolution_ns(self) -> int:
+        """Times closer than this are equal."""
         resolution = self._destination.capabilities.mtime_resolution_ns or 1
-        return is_already_done(action.source, self._safe_stat(self._destination, action.path), resolution)
+        return max(resolution, self._settings.mtime_tolerance_ns + 1)
 
     def _safe_stat(self, location: Location, path: str) -> Entry | None:
         try:
@@ -191,32 +205,44 @@ class Performer:
     def _write(self, action: Action) -> Written:
         assert action.source is not None
         if action.source.kind is not Kind.FILE:
-            entry = self._require_source(action)
+            entry = self._target(self._require_source(action))
             return self._destination.put(entry, None, action.destination, self._throttle)
+        target = self._target(action.source)
         if self._copies is not None:
-            return self._copies.copy(
-                self._source, action.source, action.source, action.destination, self._throttle
-            )
+            return self._copies.copy(self._source, action.source, target, action.destination, self._throttle)
         return self._destination.put(
-            action.source, self._source.read(action.source), action.destination, self._throttle
+            target, self._source.read(action.source), action.destination, self._throttle
         )
 
+    def _target(self, entry: Entry) -> Entry:
+        """The entry with the metadata that is to be set."""
+        return entry if self._settings.sets_mtime else msgspec.structs.replace(entry, mtime_ns=None)
+
     def _set_attributes(self, action: Action) -> Written:
-        entry = self._require_source(action)
-        if not isinstance(self._destination, SetsAttributes):
+        entry = self._target(self._require_source(action))
+        if self._sets_attributes is None:
             return self._write(action)
-        return self._destination.set_attributes(entry, action.destination)
+        return self._sets_attributes.set_attributes(entry, action.destination)
 
     def _link(self, action: Action) -> Written:
         self._require_source(action)
-        assert action.link_to is not None and action.source is not None
-        assert isinstance(self._destination, Linking)
-        resolution = self._destination.capabilities.mtime_resolution_ns or 1
-        if not is_already_done(action.source, self._destination.stat(action.link_to), resolution):
+        assert action.link_to is not None and self._linking is not None
+        if not self._may_share(action, self._destination.stat(action.link_to)):
             message = "the file it has to share was not written as planned"
             raise EntryError(EntryCode.STALE, action.path, message)
-        self._destination.link(action.path, action.link_to, action.destination)
+        self._linking.link(action.path, action.link_to, action.destination)
         return Written()
+
+    def _may_share(self, action: Action, leader: Entry | None) -> bool:
+        """True when the file at the leader's path is the one that is to get another name."""
+        wanted = action.source
+        if leader is None or wanted is None:
+            return False
+        if "mtime" in action.attributes or not self._settings.sets_mtime:
+            wanted = msgspec.structs.replace(wanted, mtime_ns=leader.mtime_ns)
+        if action.attributes:
+            wanted = msgspec.structs.replace(wanted, attributes=None)
+        return is_already_done(wanted, leader, self._mtime_resolution_ns)
 
     def _delete(self, action: Action) -> Written:
         self._destination.remove(self._deletable(action))
@@ -224,13 +250,19 @@ class Performer:
 
     def _quarantine(self, action: Action) -> Written:
         entry = self._deletable(action)
-        assert isinstance(self._destination, Renames)
+        if self._renames is None:
+            raise EntryError(
+                EntryCode.KIND_NOT_SUPPORTED,
+                action.path,
+                "the destination cannot move entries into quarantine; "
+                "set preserve_deleted_files to preserve or remove",
+            )
         place = quarantine_path(self._settings.execution_id, entry.path)
         if entry.kind is Kind.DIRECTORY:
             self._destination.put(msgspec.structs.replace(entry, path=place), None, None, self._throttle)
             self._destination.remove(entry)
         else:
-            self._destination.rename(entry, place)
+            self._renames.rename(entry, place)
         return Written()
 
     def _deletable(self, action: Action) -> Entry:

@@ -19,7 +19,8 @@ from runner.model.entry import Entry, Kind
 from runner.model.execution import Counts
 from runner.model.task import DigestAlgorithm
 from runner.model.wire import decode_line, encode_line
-from runner.inventory.content import content_digest
+from runner.inventory.content import digester
+from runner.transfer.expect import is_as_expected
 from runner.verify.judge import added, judge_digest, judge_facts
 
 
@@ -48,6 +49,14 @@ _UNREADABLE = {
 }
 
 
+class VerifySettings(msgspec.Struct, frozen=True):
+    """How to check: modification times closer than `mtime_tolerance_ns` are equal."""
+
+    algorithm: DigestAlgorithm
+    mtime_tolerance_ns: int
+    agent: str
+
+
 class Verifier:
     """Checks entries between two open locations. One thread; holds nothing between batches."""
 
@@ -55,21 +64,22 @@ class Verifier:
         self,
         source: Location,
         destination: Location,
-        algorithm: DigestAlgorithm,
+        settings: VerifySettings,
         throttle: Throttle,
         stopping: Callable[[], bool],
-        agent: str,
+        mapped: Callable[[Entry], Entry] | None = None,
     ) -> None:
+        """`mapped` turns a source entry into the one that is to be at the destination (owner maps)."""
         self._source = source
+        self._mapped = mapped
         self._destination = destination
-        self._algorithm = algorithm
+        self._source_digest = digester(source)
+        self._destination_digest = digester(destination)
+        self._algorithm = settings.algorithm
         self._throttle = throttle
         self._stopping = stopping
-        self._agent = agent
-        self._tolerance = max(
-            location.capabilities.mtime_resolution_ns or 0 for location in (source, destination)
-        )
-        self._tolerance = 0 if self._tolerance <= 1 else self._tolerance
+        self._agent = settings.agent
+        self._tolerance = settings.mtime_tolerance_ns
 
     def verify_actions(self, request: bytes) -> bytes:
         return self._answer(
@@ -117,31 +127,62 @@ class Verifier:
                 return None if actual is None else added(actual, self._agent)
             assert action.source is not None
             facts = judge_facts(action.source, actual, self._tolerance, self._agent)
+            if facts is not None and outcome.attempts > 1:
+                facts = self._judged_anew(action.source, actual, facts)
             if outcome.digest is None or actual is None or actual.kind is not Kind.FILE:
                 return facts
-            digest = self._digest(self._destination, actual, outcome.digest.partition(":")[0])
+            algorithm = DigestAlgorithm(outcome.digest.partition(":")[0])
+            digest = self._destination_digest(actual, algorithm, self._throttle)
             return judge_digest(action.source, outcome.digest, digest, facts, self._agent)
         except EntryError as error:
             return self._unreadable(action.path, error)
+
+    def _judged_anew(self, planned: Entry, actual: Entry | None, facts: Finding) -> Finding | None:
+        """An entry that was still being written while a run copied it was taken as it was then, not as it was
+        planned: it is compared with the source as it is now."""
+        now = self._source.stat(planned.path)
+        if now is None or now.kind is not planned.kind or is_as_expected(planned, now):
+            return facts
+        expected = now if self._mapped is None else self._mapped(now)
+        anew = judge_facts(expected, actual, self._tolerance, self._agent)
+        if anew is None or actual is None or actual.kind is not planned.kind:
+            return anew
+        return msgspec.structs.replace(
+            anew, verdict=Verdict.CHANGED_DURING_TRANSFER, message="the source changed again after it was copied"
+        )
 
     def _check_pair(self, pair: Pair) -> Finding | None:
         if pair.expected.kind is not Kind.FILE or pair.actual.kind is not Kind.FILE:
             return pair.facts
         try:
-            expected = self._digest(self._source, pair.expected, self._algorithm.value)
-            actual = self._digest(self._destination, pair.actual, self._algorithm.value)
+            expected = self._source_digest(pair.expected, self._algorithm, self._throttle)
+            actual = self._destination_digest(pair.actual, self._algorithm, self._throttle)
         except EntryError as error:
             return self._unreadable(pair.expected.path, error)
         return judge_digest(pair.expected, expected, actual, pair.facts, self._agent)
-
-    def _digest(self, location: Location, entry: Entry, algorithm: str) -> str:
-        return content_digest(location, entry, DigestAlgorithm(algorithm), self._throttle)
 
     def _unreadable(self, path: str, error: EntryError) -> Finding:
         if error.entry_code is EntryCode.CANCELLED:
             raise error
         verdict = _UNREADABLE.get(error.entry_code, Verdict.UNREADABLE)
         return Finding(path, verdict, checked_by=self._agent, message=error.message)
+
+
+def lost_actions(request: bytes) -> VerifySummary:
+    """What is known when the worker that had this request of `verify_actions` died: nothing was checked."""
+    return _lost(action.path for action, _ in _carried_out(request))
+
+
+def lost_pairs(request: bytes) -> VerifySummary:
+    """The same for a request of `verify_pairs`."""
+    return _lost(decode_line(line, Pair).expected.path for line in request.splitlines())
+
+
+def _lost(paths: Iterable[str]) -> VerifySummary:
+    message = "not checked: the worker process that had it ended unexpectedly (out of memory?)"
+    findings = tuple(Finding(path, Verdict.UNREADABLE, message=message) for path in paths)
+    folders = sum(1 for finding in findings if finding.path == "" or finding.path.endswith("/"))
+    return VerifySummary(failed=Counts(len(findings) - folders, folders), findings=findings)
 
 
 def _carried_out(request: bytes) -> Iterator[tuple[Action, Outcome]]:

@@ -16,7 +16,7 @@ from runner.model.entry import Entry, Kind, parent_path
 from runner.model.execution import Counts
 from runner.model.wire import decode_line, encode_line
 from runner.transfer.coordinate import Workers
-from runner.verify.batch import Pair, VerifySummary
+from runner.verify.batch import Pair, VerifySummary, lost_actions, lost_pairs
 from runner.verify.judge import added, judge_facts, not_linked
 
 PAIRS_PER_BATCH = 256
@@ -51,6 +51,7 @@ class WholeTree:
         self._allows_extras = allows_extras
         self._may_be_extra = may_be_extra
         self._findings: list[Finding] = []
+        self._failed_folders = self._failed_files = 0
         self._folder_times: list[Finding] = []
         self._verified_folders = self._verified_files = 0
         self._kept = 0
@@ -59,33 +60,35 @@ class WholeTree:
         """Read everything; memory: the findings, and the pairs in flight."""
         verified = failed = Counts()
         size = 0
-        for _, answer in workers.run("verify_pairs", self._requests()):
-            if not answer:
-                continue
-            summary = decode_line(answer, VerifySummary)
+        for summary in _answered(workers, "verify_pairs", self._requests(), lost_pairs):
             verified, failed, size = verified + summary.verified, failed + summary.failed, size + summary.bytes
             self._findings.extend(summary.findings)
             on_batch(summary)
-        own = self._settle_folder_times()
+        self._settle_folder_times()
         findings = sorted(self._findings, key=lambda finding: finding.path.encode("utf-8", "surrogateescape"))
         return Verified(
             verified + Counts(self._verified_files, self._verified_folders),
-            failed + own,
+            failed + Counts(self._failed_files, self._failed_folders),
             size,
             tuple(findings),
             self._kept,
         )
 
-    def _settle_folder_times(self) -> Counts:
+    def _settle_folder_times(self) -> None:
         touched = {parent_path(finding.path) for finding in self._findings}
         for finding in self._folder_times:
             if finding.path in touched:
                 self._verified_folders += 1
             else:
-                self._findings.append(finding)
-        own = [finding for finding in self._findings if finding.checked_by == CHECKED_BY]
-        folders = sum(1 for finding in own if finding.path == "" or finding.path.endswith("/"))
-        return Counts(len(own) - folders, folders)
+                self._find(finding)
+
+    def _find(self, finding: Finding) -> None:
+        """A finding of the listing's own; those of workers come counted."""
+        self._findings.append(finding)
+        if finding.path == "" or finding.path.endswith("/"):
+            self._failed_folders += 1
+        else:
+            self._failed_files += 1
 
     def _requests(self) -> Iterator[bytes]:
         gathered: list[bytes] = []
@@ -124,14 +127,14 @@ class WholeTree:
             elif expected.kind is Kind.DIRECTORY and facts.fields == ("mtime",):
                 self._folder_times.append(facts)
             else:
-                self._findings.append(facts)
+                self._find(facts)
 
     def _extra(self, actual: Entry) -> None:
         inside = self._may_be_extra is None or self._may_be_extra(actual)
         if self._allows_extras or not inside:
             self._kept += 1
         else:
-            self._findings.append(added(actual, CHECKED_BY))
+            self._find(added(actual, CHECKED_BY))
 
 
 def verify_transferred(
@@ -141,12 +144,24 @@ def verify_transferred(
     verified = failed = Counts()
     size = 0
     findings: list[Finding] = []
-    for _, answer in workers.run("verify_actions", requests):
-        if not answer:
-            continue
-        summary = decode_line(answer, VerifySummary)
+    for summary in _answered(workers, "verify_actions", requests, lost_actions):
         verified, failed, size = verified + summary.verified, failed + summary.failed, size + summary.bytes
         findings.extend(summary.findings)
         on_batch(summary)
     return Verified(verified, failed, size, tuple(findings))
 
+
+def _answered(
+    workers: Workers, job: str, requests: Iterable[bytes], lost: Callable[[bytes], VerifySummary]
+) -> Iterator[VerifySummary]:
+    """A summary for every request. Memory: the requests in flight, for a worker that dies takes its answer along."""
+    in_flight: dict[int, bytes] = {}
+
+    def remembered() -> Iterator[bytes]:
+        for number, request in enumerate(requests):
+            in_flight[number] = request
+            yield request
+
+    for number, answer in workers.run(job, remembered()):
+        request = in_flight.pop(number)
+        yield decode_line(answer, VerifySummary) if answer else lost(request)
