@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
 
 import pytest
 
 import runner.execution.record as record
+from runner.execution.notebook import Notebook
 
 
 class QuietNotebook:
@@ -15,17 +14,14 @@ class QuietNotebook:
     def __init__(self, context: object) -> None:
         self.context = context
 
-    def started(self, execution_id: str, task: object, trigger: object, started_at: datetime) -> None:
-        return
-
-    def ended(self, report: object, folder: str) -> None:
-        return
-
     def close(self) -> list[str]:
         return []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        assert callable(getattr(Notebook, name))
+        return lambda *arguments: None
 
 
 @pytest.fixture(autouse=True)
 def quiet_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook: Callable[[Any], QuietNotebook] = QuietNotebook
-    monkeypatch.setattr(record, "Notebook", notebook)
+    monkeypatch.setattr(record, "Notebook", QuietNotebook)

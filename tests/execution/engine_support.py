@@ -36,6 +36,7 @@ from runner.testing.faults import FaultScript
 from runner.testing.memory import MemoryTree, memory_driver
 from runner.testing.memory_tree import Seen
 from runner.testing.trees import Declared, File, Folder, HardLink, Special, Symlink, tree
+from runner.transfer.quarantine import QUARANTINE
 
 NO_GUARDS = Guards(
     max_deletions=Limit(),
@@ -45,11 +46,13 @@ NO_GUARDS = Guards(
     free_space=False,
 )
 SECOND = 1_000_000_000
+DEFAULTS = TaskOptions()
+NO_FILTERS = FilterSettings()
 
 
 def make_task(
-    options: TaskOptions = TaskOptions(),
-    filters: FilterSettings = FilterSettings(),
+    options: TaskOptions = DEFAULTS,
+    filters: FilterSettings = NO_FILTERS,
     guards: Guards = NO_GUARDS,
     location_type: str = "memory",
     source: dict[str, Any] | None = None,
@@ -75,8 +78,10 @@ def make_task(
 
 @dataclass
 class Rig:
-    """Two trees, a task between them, and the pipeline's calls on it. `state` is a folder of its own; `scripts`
-    are faults of the location `left` or `right`."""
+    """Two trees, a task between them, and the pipeline's calls on it.
+
+    `state` is a folder of its own; `scripts` are faults of the location `left` or `right`.
+    """
 
     left: MemoryTree
     right: MemoryTree
@@ -158,8 +163,8 @@ def rig(
     state: object,
     left: MemoryTree,
     right: MemoryTree,
-    options: TaskOptions = TaskOptions(),
-    filters: FilterSettings = FilterSettings(),
+    options: TaskOptions = DEFAULTS,
+    filters: FilterSettings = NO_FILTERS,
     guards: Guards = NO_GUARDS,
     **more: Any,
 ) -> Rig:
@@ -249,7 +254,23 @@ def frozen(one: MemoryTree) -> tuple[dict[str, Seen], int, Attributes]:
 
 
 def without_quarantine(snapshot: dict[str, Seen]) -> dict[str, Seen]:
-    return {path: seen for path, seen in snapshot.items() if not path.startswith(".sync-runner-quarantine/")}
+    """The snapshot without what is in quarantine; names there do not count as other names of a file."""
+    kept = {path: seen for path, seen in snapshot.items() if not path.startswith(QUARANTINE)}
+    names: dict[str | None, list[str]] = {}
+    for path, seen in kept.items():
+        names.setdefault(seen.group, []).append(path)
+    return {
+        path: msgspec.structs.replace(
+            seen,
+            group=names[seen.group][0] if seen.group is not None and len(names[seen.group]) > 1 else None,
+        )
+        for path, seen in kept.items()
+    }
+
+
+def alone(seen: Seen) -> Seen:
+    """The same without its hard-link group: work on other names may change that."""
+    return msgspec.structs.replace(seen, group=None)
 
 
 def contents(one: MemoryTree) -> dict[str, bytes]:

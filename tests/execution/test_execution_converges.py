@@ -1,4 +1,4 @@
-"""apply(plan(a, b), b) makes b equal a, a second plan is empty, what is to be kept is kept, the counters add up."""
+"""apply(plan(a, b), b) makes b equal a, a second plan is empty, and the counters add up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from runner.model.task import (
 from runner.testing.trees import Declared
 
 SETTINGS = settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

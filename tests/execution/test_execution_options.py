@@ -8,6 +8,7 @@ from collections import Counter
 
 from engine_support import (
     Rig,
+    alone,
     balance,
     changing,
     declared_trees,
@@ -43,7 +44,7 @@ from runner.testing.memory import MemoryTree
 from runner.testing.memory_tree import Seen
 from runner.testing.trees import Declared
 
-SETTINGS = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 _metadata = st.builds(
     MetadataOptions,
@@ -136,7 +137,9 @@ def _check_kept(
             replaced = (
                 _file(seen) and path + "/" in left and options.overwrite_mode is not OverwriteMode.NEVER
             )
-            assert now == seen or seen.kind is Kind.DIRECTORY or replaced, path
+            if not replaced:
+                assert now is not None
+                assert seen.kind is Kind.DIRECTORY or alone(now) == alone(seen), path
         if options.overwrite_mode is OverwriteMode.NEVER and path in left and _file(seen):
             assert now is None or (now.content, now.mtime_ns) == (seen.content, seen.mtime_ns)
     if options.preserve_deleted_files is DeletedFiles.PRESERVE:
@@ -213,6 +216,10 @@ def test_nothing_unknown_is_touched(
         for path, seen in before.items():
             assert path in after or (_file(seen) and path + "/" in after)
             if path.startswith(folder) and path != folder:
-                assert after[path] == seen
-        outcomes = {outcome.status for outcome in made.outcomes(report)}
-        assert outcomes <= {OutcomeStatus.DONE}
+                assert alone(after[path]) == alone(seen)
+        in_the_way = {one.path for one in report.problems if one.code is EntryCode.KIND_CONFLICT}
+        leaders = {action.id: action.link_to for action in actions}
+        for outcome in made.outcomes(report):
+            # That a file's place stays taken is known only at the end; by then its other names are planned.
+            stale = outcome.status is OutcomeStatus.STALE and leaders[outcome.action_id] in in_the_way
+            assert outcome.status is OutcomeStatus.DONE or stale
