@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from runner.errors import PlanFileError, UsageError
 from runner.execution.circumstances import circumstances, read_selection
 from runner.execution.context import Cancellation, Context
+from runner.execution.crew import Crew
 from runner.execution.locking import destination_lock, hold
 from runner.execution.record import ExecutionRecord
 from runner.locations.pair import Endpoints
@@ -44,8 +45,9 @@ def plan_task(task: Task, context: Context, output: str | None = None) -> PlanSu
     with (
         Endpoints(task, context.registry, NO_EXECUTION) as endpoints,
         contextlib.closing(PlanWriter()) as writer,
+        contextlib.closing(Crew(task, context, endpoints, NO_EXECUTION, refresh=False)) as crew,
     ):
-        prepared = _prepare(task, context, endpoints, writer)
+        prepared = _prepare(task, context, endpoints, writer, crew)
         trailer = prepared.trailer
         if output is not None:
             trailer = write_plan_file(output, writer, prepared.header, trailer)
@@ -63,12 +65,16 @@ def run_task(task: Task, context: Context, trigger: Trigger = Trigger.MANUAL) ->
     with ExecutionRecord(task, context, trigger) as record:
         with record.guarded():
             record.enter(Phase.LAUNCHING)
-            with record.destination_lock(), record.opened() as endpoints:
+            with (
+                record.destination_lock(),
+                record.opened() as endpoints,
+                contextlib.closing(record.crew(endpoints, refresh=True)) as crew,
+            ):
                 record.enter(Phase.PREPARING)
                 with contextlib.closing(PlanWriter()) as writer:
-                    plan_file = record.keep_plan(_prepare(task, context, endpoints, writer))
+                    plan_file = record.keep_plan(_prepare(task, context, endpoints, writer, crew))
                 record.refuse_if_guarded()
-                _carry_out(task, record, endpoints, PlanReader(plan_file), refresh=True)
+                _carry_out(task, record, endpoints, crew, PlanReader(plan_file))
         return record.report()
 
 
@@ -82,12 +88,16 @@ def apply_plan(plan_file: str, context: Context) -> Report:
     with ExecutionRecord(task, context, Trigger.APPLY) as record:
         with record.guarded():
             record.enter(Phase.LAUNCHING)
-            with record.destination_lock(), record.opened() as endpoints:
+            with (
+                record.destination_lock(),
+                record.opened() as endpoints,
+                contextlib.closing(record.crew(endpoints, refresh=False)) as crew,
+            ):
                 record.enter(Phase.PREPARING)
                 _check_endpoints(reader, task, endpoints)
                 record.adopt_plan(reader)
                 record.refuse_if_guarded()
-                _carry_out(task, record, endpoints, reader, refresh=False)
+                _carry_out(task, record, endpoints, crew, reader)
         return record.report()
 
 
@@ -98,7 +108,7 @@ def verify_task(task: Task, context: Context) -> Report:
             record.enter(Phase.LAUNCHING)
             with record.opened() as endpoints:
                 record.enter(Phase.VERIFYING)
-                with record.workers(endpoints, None, refresh=False) as crew:
+                with contextlib.closing(record.crew(endpoints, refresh=False)) as crew:
                     record.verify_whole(endpoints, crew, allows_extras=False)
         return record.report()
 
@@ -116,7 +126,7 @@ def restore(
     task: Task, context: Context, execution: str | None, paths: Sequence[str], list_only: bool
 ) -> RestoreResult:
     """Bring quarantined entries back to where they were; nothing is overwritten. `execution` None = the latest."""
-    from runner.plan.prepare import NoThrottle
+    from runner.plan.parts import NoThrottle
     from runner.transfer import quarantine
 
     with Endpoints(task, context.registry, NO_EXECUTION) as endpoints:
@@ -149,32 +159,32 @@ def read_plan_summary(plan_file: str) -> PlanSummary:
 # -- steps ---------------------------------------------------------------------------------------------------
 
 
-def _prepare(task: Task, context: Context, endpoints: Endpoints, writer: PlanWriter) -> Prepared:
-    selection = read_selection(task, context)
-    prepared = prepare(task, endpoints, selection, circumstances(task, context), writer)
+def _prepare(task: Task, context: Context, endpoints: Endpoints, writer: PlanWriter, crew: Crew) -> Prepared:
+    selection = read_selection(task, context, crew.now_ns)
+    told = circumstances(task, context)
+    prepared = prepare(task, endpoints, selection, told, writer, workers=crew.pool)
     totals = prepared.trailer.totals
     context.subscriber(Planned(prepared.trailer.actions, totals.bytes_to_write))
     return prepared
 
 
 def _carry_out(
-    task: Task, record: ExecutionRecord, endpoints: Endpoints, reader: PlanReader, *, refresh: bool
+    task: Task, record: ExecutionRecord, endpoints: Endpoints, crew: Crew, reader: PlanReader
 ) -> None:
     options = task.options
     record.hold_destination(endpoints)
-    with record.workers(endpoints, reader, refresh=refresh) as crew:
-        record.enter(Phase.TRANSFERRING)
-        record.transfer(reader, crew)
-        if options.preserve_deleted_files is DeletedFiles.QUARANTINE and not record.cancelled:
-            record.purge_quarantine(endpoints)
-        if record.cancelled or options.verify_mode is VerifyMode.NONE:
-            return
-        record.enter(Phase.VERIFYING)
-        if options.verify_mode is VerifyMode.ONLY_FILES_TRANSFERRED:
-            record.verify_transferred(reader, crew)
-        else:
-            keeps = options.preserve_deleted_files is DeletedFiles.PRESERVE or not reader.trailer.complete
-            record.verify_whole(endpoints, crew, allows_extras=keeps)
+    record.enter(Phase.TRANSFERRING)
+    record.transfer(reader, crew)
+    if options.preserve_deleted_files is DeletedFiles.QUARANTINE and not record.cancelled:
+        record.purge_quarantine(endpoints)
+    if record.cancelled or options.verify_mode is VerifyMode.NONE:
+        return
+    record.enter(Phase.VERIFYING)
+    if options.verify_mode is VerifyMode.ONLY_FILES_TRANSFERRED:
+        record.verify_transferred(reader, crew)
+    else:
+        keeps = options.preserve_deleted_files is DeletedFiles.PRESERVE or not reader.trailer.complete
+        record.verify_whole(endpoints, crew, allows_extras=keeps)
 
 
 def _task_of(reader: PlanReader, context: Context) -> Task:
@@ -188,7 +198,8 @@ def _task_of(reader: PlanReader, context: Context) -> Task:
         )
     if task.config_digest != reader.header.config_digest:
         raise PlanFileError(
-            f"{reader.path} was made for another configuration of task {name!r}: it changed since", remedy=again
+            f"{reader.path} was made for another configuration of task {name!r}: it changed since",
+            remedy=again,
         )
     return task
 

@@ -14,7 +14,9 @@ from runner.locations.registry import Registry
 class InlineThrottle:
     """Waits by the clock until the bytes may pass."""
 
-    def __init__(self, page: SharedPage, bandwidth: Bandwidth, clock: Clock, on_bytes: Callable[[], None]) -> None:
+    def __init__(
+        self, page: SharedPage, bandwidth: Bandwidth, clock: Clock, on_bytes: Callable[[], None]
+    ) -> None:
         self._page = page
         self._bandwidth = bandwidth
         self._clock = clock

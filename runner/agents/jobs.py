@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from runner.clock import Clock
-from runner.locations.protocol import Location, OpenSettings, Throttle
+from runner.locations.pair import Endpoints
+from runner.locations.protocol import Throttle
 from runner.locations.registry import Registry
-from runner.model.task import LocationSettings, MetadataOptions
+from runner.model.task import Task
 from runner.transfer.batch import perform_batch
 from runner.transfer.perform import Performer, PerformSettings
 
@@ -21,14 +22,14 @@ ANY_TIME = 1 << 62
 
 
 class WorkOrder(msgspec.Struct, frozen=True):
-    """Everything a worker has to know, as it crosses the border. Secret values are in it: private channels only."""
+    """Everything a worker has to know, as it crosses the border. Secret values are in it: private channels only.
 
-    source: LocationSettings
-    destination: LocationSettings
-    source_open: OpenSettings
-    destination_open: OpenSettings
+    `now_ns` is the instant from which filters count ages: the same for all workers.
+    """
+
+    task: Task
     perform: PerformSettings
-    metadata: MetadataOptions
+    now_ns: int
 
 
 class Jobs(contextlib.AbstractContextManager["Jobs"]):
@@ -50,7 +51,7 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         self._throttle = throttle
         self._stopping = stopping
         self._agent = agent
-        self._opened: dict[str, Location] = {}
+        self._endpoints: Endpoints | None = None
         self._jobs: dict[str, Job] = {}
 
     def answer(self, job: str, request: bytes) -> bytes:
@@ -64,18 +65,21 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
             return self._transfer()
         if job in ("verify_actions", "verify_pairs"):
             return self._verify(job)
+        if job == "plan_folder":
+            return self._plan()
         raise ValueError(f"no job is called {job!r}")
 
     def _transfer(self) -> Job:
         from runner.inventory.owners import owner_mapping
 
+        endpoints = self._opened()
         performer = Performer(
-            self._location("source"),
-            self._location("destination"),
+            endpoints.source,
+            endpoints.destination,
             self._order.perform,
             self._throttle,
             self._clock,
-            owner_mapping(self._order.metadata),
+            owner_mapping(self._order.task.options.metadata),
             self._agent,
         )
         return lambda request: perform_batch(performer, self._stopping, request)
@@ -86,26 +90,30 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
 
         perform = self._order.perform
         tolerance = perform.mtime_tolerance_ns if perform.sets_mtime else ANY_TIME
-
+        options = self._order.task.options
+        endpoints = self._opened()
         verifier = Verifier(
-            self._location("source"),
-            self._location("destination"),
-            VerifySettings(self._order.destination_open.digest, tolerance, self._agent),
+            endpoints.source,
+            endpoints.destination,
+            VerifySettings(options.digest, tolerance, self._agent),
             self._throttle,
             self._stopping,
-            owner_mapping(self._order.metadata),
+            owner_mapping(options.metadata),
         )
         return verifier.verify_actions if job == "verify_actions" else verifier.verify_pairs
 
-    def _location(self, side: str) -> Location:
-        if side not in self._opened:
-            settings: LocationSettings = getattr(self._order, side)
-            open_settings: OpenSettings = getattr(self._order, f"{side}_open")
-            driver = self._registry.driver(settings.type)
-            location = driver.open(settings, open_settings, create=side == "destination")
-            self._stack.callback(location.close)
-            self._opened[side] = location
-        return self._opened[side]
+    def _plan(self) -> Job:
+        from runner.plan.folder import FolderPlanner
+
+        return FolderPlanner(self._order.task, self._opened(), self._order.now_ns).plan
+
+    def _opened(self) -> Endpoints:
+        if self._endpoints is None:
+            order = self._order
+            self._endpoints = self._stack.enter_context(
+                Endpoints(order.task, self._registry, order.perform.execution_id)
+            )
+        return self._endpoints
 
     def __exit__(self, *exception: Any) -> None:
         self._stack.close()

@@ -16,7 +16,9 @@ LOOK_EVERY_SECONDS = 1.0
 class Bandwidth:
     """Bytes pass at the timetable's rate, or at `override()`'s when one is set. Single-threaded."""
 
-    def __init__(self, options: TaskOptions, clock: Clock, override: Callable[[], int | None] | None = None) -> None:
+    def __init__(
+        self, options: TaskOptions, clock: Clock, override: Callable[[], int | None] | None = None
+    ) -> None:
         """`override` is looked at once a second: None = the timetable holds, 0 = unlimited."""
         self._windows = options.bandwidth
         self._zone: tzinfo = ZoneInfo(options.bandwidth_timezone) if options.bandwidth_timezone else UTC

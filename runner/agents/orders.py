@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,21 +14,20 @@ from runner.model.wire import decode_line, to_json_value
 
 def encode_order(order: WorkOrder) -> bytes:
     """The order as one JSON object; each secret as {"$secret": value, "reference": text}."""
-    sides = {}
-    for side in ("source", "destination"):
-        settings = getattr(order, side)
-        sides[side] = msgspec.structs.replace(settings, options=_revealed(settings.options))
-    return msgspec.json.encode(to_json_value(msgspec.structs.replace(order, **sides)))
+    return msgspec.json.encode(to_json_value(_with_options(order, _revealed)))
 
 
 def decode_order(payload: bytes) -> WorkOrder:
     """The order that `encode_order` wrote, secrets wrapped again."""
-    order = decode_line(payload, WorkOrder)
+    return _with_options(decode_line(payload, WorkOrder), _wrapped)
+
+
+def _with_options(order: WorkOrder, changed: Callable[[Any], Any]) -> WorkOrder:
     sides = {}
     for side in ("source", "destination"):
-        settings = getattr(order, side)
-        sides[side] = msgspec.structs.replace(settings, options=_wrapped(settings.options))
-    return msgspec.structs.replace(order, **sides)
+        settings = getattr(order.task, side)
+        sides[side] = msgspec.structs.replace(settings, options=changed(settings.options))
+    return msgspec.structs.replace(order, task=msgspec.structs.replace(order.task, **sides))
 
 
 def _revealed(value: Any) -> Any:

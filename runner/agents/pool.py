@@ -67,25 +67,30 @@ class WorkerPool:
         exhausted = False
         head = job.encode("ascii") + b"\n"
         answers: list[tuple[int, bytes]] = []
-        while True:
-            while not exhausted and (worker := self._idlest()) is not None:
-                following = next(source, None)
-                if following is None:
-                    exhausted = True
-                    break
-                number, request = following
-                worker.requests.append(number)
-                self._queue(worker, b"R", head + request)
-            if exhausted and not any(worker.requests for worker in self._workers):
-                return
-            if not self._workers:
-                raise LocationUnavailableError(
-                    "all worker processes ended unexpectedly",
-                    remedy="Run again; if it repeats, see the system log (out of memory?).",
-                )
-            self._wait(answers)
-            yield from answers
-            answers.clear()
+        try:
+            while True:
+                while not exhausted and (worker := self._idlest()) is not None:
+                    following = next(source, None)
+                    if following is None:
+                        exhausted = True
+                        break
+                    number, request = following
+                    worker.requests.append(number)
+                    self._queue(worker, b"R", head + request)
+                if exhausted and not any(worker.requests for worker in self._workers):
+                    return
+                if not self._workers:
+                    raise LocationUnavailableError(
+                        "all worker processes ended unexpectedly",
+                        remedy="Run again; if it repeats, see the system log (out of memory?).",
+                    )
+                self._wait(answers)
+                yield from answers
+                answers.clear()
+        finally:
+            # Whoever loses interest leaves no answers behind for the next job.
+            while any(worker.requests for worker in self._workers):
+                self._wait([])
 
     def close(self) -> None:
         """End the workers: they leave when their socket ends. Waits for each."""

@@ -20,7 +20,6 @@ from runner.model.difference import Difference, Reason
 from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Entry, Kind, Phase, Problem, path_before
 from runner.model.task import SymlinkMode
 
-
 MISSING = (Reason.MISSING,)
 _OF_LINKS = frozenset(
     {EntryCode.LINK_BROKEN, EntryCode.LINK_ESCAPES, EntryCode.LINK_LOOP, EntryCode.LINK_REFUSED}
@@ -54,6 +53,28 @@ class Scope(msgspec.Struct, frozen=True):
         if kind in SPECIAL_KINDS:
             return self.special_files
         return kind not in DEVICE_KINDS or self.devices
+
+
+class NotPlainError(Exception):
+    """A folder was delegated that cannot be compared on its own: something in it, or in its place, concerns others."""
+
+
+class Delegated:
+    """Folders whose comparison is left to others. `paths` are those taken so far."""
+
+    def __init__(self, takes: Callable[[Entry], bool]) -> None:
+        """`takes` is asked once for each of the source's folders, before it is listed."""
+        self._takes = takes
+        self.paths: set[str] = set()
+
+    def takes(self, folder: Entry) -> bool:
+        if not self._takes(folder):
+            return False
+        self.paths.add(folder.path)
+        return True
+
+
+_NOTHING_DELEGATED = Delegated(lambda folder: False)
 
 
 class _Unknown:
@@ -94,8 +115,10 @@ class Merge:
         tally: Tally,
         content_equal: ContentEqual | None = None,
         reports_equal: bool = False,
+        delegated: Delegated | None = None,
     ) -> None:
-        """`reports_equal`: files that are equal come as differences without reasons too, not only counted."""
+        """`reports_equal`: files that are equal come as differences without reasons too, not only counted.
+        `delegated`: folders that others compare; each comes as a difference too, and nothing of it is counted."""
         self._source = source
         self._destination = destination
         self._comparison = comparison
@@ -104,6 +127,7 @@ class Merge:
         self._content_equal = content_equal
         self._reports_equal = reports_equal
         self._includes = scope.includes
+        self._delegated = delegated if delegated is not None else _NOTHING_DELEGATED
         self._links = LinkGroups(scope.hard_links)
         self._held: list[Difference] = []
         self._peeked: Entry | Problem | None = None
@@ -171,12 +195,16 @@ class Merge:
             if isinstance(found, Problem):
                 self._note(found, self._unknown_source, from_source=True)
                 continue
-            tally.list_source(found)
             if found.kind is Kind.DIRECTORY:
+                if self._delegated.takes(found):
+                    return found
+                tally.list_source(found)
                 # A folder that cannot be listed has failed as a whole: its problem follows it at once.
                 self._peeked = next(self._source, None)
                 if isinstance(self._peeked, Problem) and self._peeked.path == found.path:
                     continue
+                return found
+            tally.list_source(found)
             return found
 
     def _next_destination(self) -> Entry | None:
@@ -184,7 +212,8 @@ class Merge:
             if isinstance(found, Problem):
                 self._note(found, self._unknown_destination, from_source=False)
                 continue
-            self._tally.list_destination(found)
+            if found.path not in self._delegated.paths:
+                self._tally.list_destination(found)
             return found
         return None
 
@@ -222,6 +251,8 @@ class Merge:
         if entry.kind is Kind.DIRECTORY:
             twin = self._take_twin(entry, from_source=from_source)
             if twin is not None:
+                if entry.path in self._delegated.paths:
+                    raise NotPlainError
                 yield from self._release(entry.path)
                 yield from self._kind_change(entry, twin, from_source=from_source)
                 return
@@ -236,6 +267,8 @@ class Merge:
 
     def _missing(self, entry: Entry) -> Difference | None:
         """Without reasons: an entry that takes no part, held to protect a folder that stands in its place."""
+        if entry.path in self._delegated.paths:
+            return Difference(entry.path, entry, None, MISSING)
         if not self._takes_part(entry):
             return None if entry.kind is Kind.DIRECTORY or self._hides(entry) else _bystander(entry)
         if self._unknown_destination.covers(entry.path):
@@ -311,6 +344,8 @@ class Merge:
         return self._scope.hides_excluded and self._includes is not None and not self._includes(entry)
 
     def _pair(self, source: Entry, destination: Entry) -> Difference | None:
+        if source.path in self._delegated.paths:
+            return Difference(source.path, source, destination, ())
         if not self._takes_part(source):
             if self._hides(source):
                 return Difference(source.path, None, destination, (Reason.EXCLUDED,))

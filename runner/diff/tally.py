@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from runner.model.entry import Entry, Kind, Problem
 from runner.model.execution import Counters, Counts
 
 LISTED_PROBLEMS = 10_000
+
+
+class TallySums(msgspec.Struct, frozen=True):
+    """The counts of a Tally."""
+
+    listed_files: int
+    listed_folders: int
+    excluded_files: int
+    excluded_folders: int
+    skipped_files: int
+    skipped_folders: int
+    failed_files: int
+    failed_folders: int
+    kept_files: int
+    kept_folders: int
+    destination_files: int
+    destination_folders: int
+    destination_bytes: int
+    bytes_listed: int
 
 
 class Tally:
@@ -87,6 +108,15 @@ class Tally:
         self.problems_total += 1
         if len(self.problems) < LISTED_PROBLEMS:
             self.problems.append(problem)
+
+    def include(self, sums: TallySums) -> None:
+        """Add what another comparison has counted."""
+        for name in TallySums.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(sums, name))
+
+    def sums(self) -> TallySums:
+        """The counts as a value that can cross a process border; problems are not in it."""
+        return TallySums(**{name: getattr(self, name) for name in TallySums.__struct_fields__})
 
     def counters(self) -> Counters:
         """What is known when the comparison has ended and nothing was transferred yet."""

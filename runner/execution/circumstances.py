@@ -15,9 +15,10 @@ from runner.model.task import ManifestSettings, Task
 from runner.plan.prepare import Circumstances
 
 
-def read_selection(task: Task, context: Context) -> Selection:
-    """The task's filters at this instant, its manifest read. Raises UsageError, ConfigurationError."""
-    now_ns = int(context.clock.now().timestamp() * 1e9)
+def read_selection(task: Task, context: Context, now_ns: int | None = None) -> Selection:
+    """The task's filters at `now_ns` (None = now), its manifest read. Raises UsageError, ConfigurationError."""
+    if now_ns is None:
+        now_ns = int(context.clock.now().timestamp() * 1e9)
     settings = task.filters.manifest
     manifest = _read_manifest(settings, context) if settings is not None else None
     return Selection(task.filters, now_ns, manifest)
@@ -42,7 +43,9 @@ def circumstances(task: Task, context: Context) -> Circumstances:
 def _read_manifest(settings: ManifestSettings, context: Context) -> Manifest:
     if settings.file is None:
         if context.standard_input is None:
-            raise UsageError("the task's manifest comes from standard input, which this command does not read")
+            raise UsageError(
+                "the task's manifest comes from standard input, which this command does not read"
+            )
         # Planning may look twice (apply, explain): the input can be read once only.
         return read_manifest(io.BytesIO(context.standard_input.read()), settings.format, "standard input")
     try:

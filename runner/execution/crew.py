@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from runner.agents.inline import InlineWorkers
 from runner.agents.jobs import WorkOrder
@@ -22,13 +21,66 @@ INLINE_BYTES = 8 << 20
 
 
 class Crew:
-    """Workers, the page they share, and the progress they make."""
+    """The workers of one execution, the page they share, and the progress they make.
 
-    def __init__(self, context: Context, page: SharedPage) -> None:
+    Nothing is started before it is asked for. A pool that was started for planning does the rest too.
+    """
+
+    def __init__(
+        self, task: Task, context: Context, endpoints: Endpoints, execution_id: str, refresh: bool
+    ) -> None:
+        options = task.options
         self._context = context
-        self._page = page
-        self.workers: WorkerPool | InlineWorkers
+        self._in_process_only = endpoints.in_process_only
+        self._size = _pool_size(task, endpoints)
+        self._page = SharedPage()
+        self._bandwidth = Bandwidth(options, context.clock)
+        self._order = WorkOrder(
+            task=task,
+            perform=PerformSettings(
+                execution_id,
+                options.attempts,
+                options.retry_delay_seconds,
+                refresh,
+                options.metadata.mtime,
+                max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
+            ),
+            now_ns=int(context.clock.now().timestamp() * 1e9),
+        )
+        self._pool: WorkerPool | None = None
+        self._inline: InlineWorkers | None = None
         self.on_progress: Callable[[], None] = lambda: None
+
+    @property
+    def now_ns(self) -> int:
+        """The instant from which filters count ages, here and in every worker."""
+        return self._order.now_ns
+
+    def pool(self) -> WorkerPool:
+        """Worker processes; for locations that others can open."""
+        if self._pool is None:
+            self._pool = WorkerPool(
+                self._order, self._size, self._page, self._bandwidth, self._context.clock, self.tick
+            )
+        return self._pool
+
+    def inline(self) -> InlineWorkers:
+        """This process."""
+        if self._inline is None:
+            self._inline = InlineWorkers(
+                self._order,
+                self._context.registry,
+                self._context.clock,
+                self._page,
+                self._bandwidth,
+                self.tick,
+            )
+        return self._inline
+
+    def workers(self, actions: int | None = None, size_bytes: int = 0) -> WorkerPool | InlineWorkers:
+        """Who does that much work; None = much."""
+        few = actions is not None and actions <= INLINE_ACTIONS and size_bytes <= INLINE_BYTES
+        return self.inline() if self._in_process_only or (few and self._pool is None) else self.pool()
 
     def tick(self) -> None:
         """Called several times a second while work goes on."""
@@ -39,55 +91,16 @@ class Crew:
         return self._context.cancellation.level > 0
 
     def bytes_moved(self) -> int:
-        return self._page.bytes_moved(self.workers.slots)
+        return self._page.bytes_moved(self._size)
 
-
-@contextlib.contextmanager
-def crew(
-    task: Task,
-    context: Context,
-    endpoints: Endpoints,
-    *,
-    execution_id: str,
-    refresh: bool,
-    actions: int | None = None,
-    size_bytes: int = 0,
-) -> Iterator[Crew]:
-    """Workers for that many actions and bytes (None = many). They are gone when the block ends."""
-    page = SharedPage()
-    crewed = Crew(context, page)
-    options = task.options
-    bandwidth = Bandwidth(options, context.clock)
-    order = WorkOrder(
-        source=task.source,
-        destination=task.destination,
-        source_open=endpoints.source_open,
-        destination_open=endpoints.destination_open,
-        perform=PerformSettings(
-            execution_id,
-            options.attempts,
-            options.retry_delay_seconds,
-            refresh,
-            options.metadata.mtime,
-            max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
-        ),
-        metadata=options.metadata,
-    )
-    few = actions is not None and actions <= INLINE_ACTIONS and size_bytes <= INLINE_BYTES
-    try:
-        if endpoints.in_process_only or few:
-            crewed.workers = InlineWorkers(
-                order, context.registry, context.clock, page, bandwidth, crewed.tick
-            )
-        else:
-            size = _pool_size(task, endpoints)
-            crewed.workers = WorkerPool(order, size, page, bandwidth, context.clock, crewed.tick)
+    def close(self) -> None:
+        """All workers are gone afterwards."""
         try:
-            yield crewed
+            for workers in (self._pool, self._inline):
+                if workers is not None:
+                    workers.close()
         finally:
-            crewed.workers.close()
-    finally:
-        page.close()
+            self._page.close()
 
 
 def _pool_size(task: Task, endpoints: Endpoints) -> int:

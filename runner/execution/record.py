@@ -26,7 +26,7 @@ from runner.errors import (
     RunnerError,
 )
 from runner.execution.context import Context
-from runner.execution.crew import Crew, crew
+from runner.execution.crew import Crew
 from runner.execution.locking import destination_lock, hold
 from runner.execution.notebook import Notebook
 from runner.execution.past import write_past
@@ -131,14 +131,18 @@ class ExecutionRecord:
         """Write this execution's plan into its folder; returns the path."""
         path = os.path.join(self.folder, "plan.jsonl")
         trailer = write_plan_file(path, prepared.writer, prepared.header, prepared.trailer)
-        self._adopt(trailer.counters, trailer.guards, trailer.problems, trailer.problems_total, trailer.digest)
+        self._adopt(
+            trailer.counters, trailer.guards, trailer.problems, trailer.problems_total, trailer.digest
+        )
         return path
 
     def adopt_plan(self, reader: PlanReader) -> None:
         """Take a reviewed plan as this execution's own; a copy is kept in its folder."""
         trailer = reader.trailer
         guards = tuple(
-            msgspec.structs.replace(verdict, accepted=verdict.accepted or verdict.guard in self.context.accept)
+            msgspec.structs.replace(
+                verdict, accepted=verdict.accepted or verdict.guard in self.context.accept
+            )
             for verdict in trailer.guards
         )
         reader.copy_to(os.path.join(self.folder, "plan.jsonl"))
@@ -164,19 +168,9 @@ class ExecutionRecord:
                 if execution_id in known:
                     destination.remove_leftover(path)
 
-    @contextlib.contextmanager
-    def workers(self, endpoints: Endpoints, reader: PlanReader | None, *, refresh: bool) -> Iterator[Crew]:
-        """Workers for a plan, or for reading everything."""
-        with crew(
-            self.task,
-            self.context,
-            endpoints,
-            execution_id=self.execution_id,
-            refresh=refresh,
-            actions=reader.trailer.actions if reader is not None else None,
-            size_bytes=reader.trailer.totals.bytes_to_write if reader is not None else 0,
-        ) as crewed:
-            yield crewed
+    def crew(self, endpoints: Endpoints, *, refresh: bool) -> Crew:
+        """Workers, started when they are needed. Close it."""
+        return Crew(self.task, self.context, endpoints, self.execution_id, refresh)
 
     def transfer(self, reader: PlanReader, crewed: Crew) -> None:
         with open(self._journal, "xb", buffering=0, opener=_private) as journal:
@@ -200,9 +194,7 @@ class ExecutionRecord:
 
     def verify_transferred(self, reader: PlanReader, crewed: Crew) -> None:
         assert self._transferred is not None
-        verified = verify_what_was_transferred(
-            reader, self._transferred, self._journal, self.context, crewed
-        )
+        verified = verify_what_was_transferred(reader, self._transferred, self._journal, self.context, crewed)
         self._add_verified(verified)
 
     def verify_whole(self, endpoints: Endpoints, crewed: Crew, *, allows_extras: bool) -> None:
@@ -226,7 +218,9 @@ class ExecutionRecord:
             self._counters = counters_after(self._counters, None)
         except (LocationUnavailableError, LockHeldError, InterruptedByUserError) as error:
             self._error_code = error.exit_code
-            self._counters = counters_after(self._counters, None) if self._transferred is None else self._counters
+            self._counters = (
+                counters_after(self._counters, None) if self._transferred is None else self._counters
+            )
             message = error.message if error.remedy is None else f"{error.message}. {error.remedy}"
             self._add_problems([Problem("", self._phases.current, _PROBLEM_CODES[type(error)], message)], 1)
         except EntryError as error:
@@ -362,7 +356,9 @@ def _describe(context: Context, settings: LocationSettings) -> str:
 
 
 def _sums(transferred: Transferred) -> TransferSums:
-    values: dict[str, Any] = {name: getattr(transferred.sums, name) for name in TransferSums.__struct_fields__}
+    values: dict[str, Any] = {
+        name: getattr(transferred.sums, name) for name in TransferSums.__struct_fields__
+    }
     return TransferSums(**values)
 
 

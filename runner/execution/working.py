@@ -19,7 +19,8 @@ from runner.model.entry import Phase
 from runner.model.events import Listed, Progressed
 from runner.model.task import Compare, Task
 from runner.plan.file import PlanReader
-from runner.plan.prepare import comparison_of, destination_listing, scope_of, source_listing
+from runner.plan.parts import comparison_of, scope_of
+from runner.plan.prepare import destination_listing, source_listing
 from runner.transfer.batch import BatchSummary
 from runner.transfer.coordinate import Transferred, carry_out
 from runner.verify.batch import VerifySummary
@@ -65,7 +66,8 @@ def transfer(reader: PlanReader, context: Context, crew: Crew, journal: BinaryIO
         meter.add(summary.actions, max(0, len(summary.attention) - cancelled), summary.last_path)
         crew.tick()
 
-    return carry_out(reader, crew.workers, journal, crew.stopping, on_batch)
+    workers = crew.workers(trailer.actions, trailer.totals.bytes_to_write)
+    return carry_out(reader, workers, journal, crew.stopping, on_batch)
 
 
 def verify_what_was_transferred(
@@ -80,9 +82,8 @@ def verify_what_was_transferred(
         meter.add(checked.files + checked.folders, len(summary.findings), None)
         crew.tick()
 
-    return verify_transferred(
-        crew.workers, _with_outcomes(reader, transferred, journal_path, crew), on_batch
-    )
+    workers = crew.workers(reader.trailer.actions, totals.bytes_to_write)
+    return verify_transferred(workers, _with_outcomes(reader, transferred, journal_path, crew), on_batch)
 
 
 def _with_outcomes(
@@ -136,7 +137,7 @@ def verify_everything(
 
     may_be_extra = None if selection.is_trivial else (lambda entry: selection.may_delete(entry).included)
     tree = WholeTree(merge.differences(), _tolerance(comparison), allows_extras, may_be_extra)
-    return tree.run(crew.workers, on_batch), tally
+    return tree.run(crew.workers(), on_batch), tally
 
 
 def _tolerance(comparison: Comparison) -> int:

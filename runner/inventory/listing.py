@@ -21,13 +21,16 @@ SORT_RUN_ENTRIES = 100_000
 
 
 def inventory(
-    location: Location, descend: Callable[[Entry], bool] | None, on_entries: Callable[[int], None] | None = None
+    location: Location,
+    descend: Callable[[Entry], bool] | None,
+    on_entries: Callable[[int], None] | None = None,
+    prefix: str = "",
 ) -> Iterator[Entry | Problem]:
-    """All of a location, in canonical order. `on_entries` hears the running count every 2,000 entries.
+    """All of a location (or of its folder `prefix`), in canonical order. `on_entries` hears the running count every 2,000 entries.
 
     Raises EntryError(INTERNAL) when the driver breaks the order it promises: nothing may be decided on that.
     """
-    stream = location.scan("", descend)
+    stream = location.scan(prefix, descend)
     if not location.capabilities.sorted_scan:
         stream = sort_externally(stream)
     previous = ""
@@ -88,5 +91,3 @@ def _read_run(run: IO[bytes]) -> Iterator[Entry | Problem]:
             yield decode_line(line[1:], Problem)
         else:
             yield decode_line(line[1:], Entry)
-
-

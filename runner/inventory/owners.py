@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from runner.model.entry import Entry
+from runner.model.entry import Entry, Problem
 from runner.model.task import MetadataOptions
 
 
@@ -26,6 +26,14 @@ def owner_mapping(metadata: MetadataOptions) -> Callable[[Entry], Entry] | None:
         return msgspec.structs.replace(entry, attributes=changed)
 
     return mapped
+
+
+def mapped_owners(listing: Iterator[Entry | Problem], metadata: MetadataOptions) -> Iterator[Entry | Problem]:
+    """A source's listing with owners as they are to be at the destination."""
+    mapped = owner_mapping(metadata)
+    if mapped is None:
+        return listing
+    return (mapped(found) if isinstance(found, Entry) else found for found in listing)
 
 
 def _mapped(table: dict[str, str], number: int | None, name: str | None) -> tuple[int | None, str | None]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from runner.locations.protocol import Capabilities, Driver, Identifies, Identity, Linking, Location, OpenSettings
+from runner.locations.protocol import (
+    Capabilities,
+    Driver,
+    Identifies,
+    Identity,
+    Linking,
+    Location,
+    OpenSettings,
+)
 from runner.locations.registry import Registry
 from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Kind
 from runner.model.task import Owner, SymlinkMode, Task, TaskOptions

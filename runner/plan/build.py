@@ -55,6 +55,23 @@ class _Folder:
         self.attributes: tuple[str, ...] = ()
 
 
+class PlannerSums(msgspec.Struct, frozen=True):
+    """What a planner has decided, in numbers and highlights. Counts and bytes are by action kind."""
+
+    counts: dict[str, int]
+    bytes: dict[str, int]
+    bytes_replaced: int
+    restored: int
+    prepared: Counts
+    deleted: Counts
+    deletions_by_folder: dict[str, int]
+    bytes_taken: int
+    bytes_freed: int
+    entries_needed: int
+    highlights: tuple[Action, ...]
+    highlighted_removals: tuple[Action, ...]
+
+
 class Planner:
     """Feed it every difference, then `finish()`. What it decides goes to `writer`; counts to `tally` and `totals`."""
 
@@ -90,7 +107,7 @@ class Planner:
         self._highlights = Highlights()
         self._highlighted_removals = Highlights()
         self.deletions_by_folder: dict[str, int] = {}
-        self.bytes_needed = 0
+        self._bytes_taken = self._bytes_freed = 0
         self.entries_needed = 0
 
     # -- the walk ------------------------------------------------------------------------------------------
@@ -125,6 +142,57 @@ class Planner:
             self._writer.withhold(Stage.MAKE_WAY, _REMOVALS)
         else:
             self._highlights.include(self._highlighted_removals)
+
+    # -- parts of the tree that others plan ----------------------------------------------------------------
+
+    def graft(self, path: str, creates: bool) -> int:
+        """Leave room for a folder that another planner decides about, itself included; the place in the writer.
+
+        `creates`: it is missing at the destination, so that making it touches its parent.
+        """
+        while self._stack and not path.startswith(self._stack[-1].path):
+            self._leave(self._stack.pop())
+        if creates:
+            self._touch(path)
+        return self._writer.reserve()
+
+    def sums(self) -> PlannerSums:
+        """What this planner has decided, as a value that can cross a process border."""
+        return PlannerSums(
+            counts={kind.value: count for kind, count in self._counts.items()},
+            bytes={kind.value: size for kind, size in self._bytes.items()},
+            bytes_replaced=self._bytes_replaced,
+            restored=self._restored,
+            prepared=Counts(self._prepared_files, self._prepared_folders),
+            deleted=Counts(self._deleted_files, self._deleted_folders),
+            deletions_by_folder=self.deletions_by_folder,
+            bytes_taken=self._bytes_taken,
+            bytes_freed=self._bytes_freed,
+            entries_needed=self.entries_needed,
+            highlights=self._highlights.gathered(),
+            highlighted_removals=self._highlighted_removals.gathered(),
+        )
+
+    def include(self, sums: PlannerSums) -> None:
+        """Add what another planner has decided."""
+        for kind in ActionKind:
+            self._counts[kind] += sums.counts[kind.value]
+            self._bytes[kind] += sums.bytes[kind.value]
+        self._bytes_replaced += sums.bytes_replaced
+        self._restored += sums.restored
+        self._prepared_files += sums.prepared.files
+        self._prepared_folders += sums.prepared.folders
+        self._deleted_files += sums.deleted.files
+        self._deleted_folders += sums.deleted.folders
+        for folder, count in sums.deletions_by_folder.items():
+            self.deletions_by_folder[folder] = self.deletions_by_folder.get(folder, 0) + count
+        self._bytes_taken += sums.bytes_taken
+        self._bytes_freed += sums.bytes_freed
+        self.entries_needed += sums.entries_needed
+        for action in sums.highlights:
+            self._highlights.add(action)
+        for action in sums.highlighted_removals:
+            self._highlighted_removals.add(action)
 
     # -- results -------------------------------------------------------------------------------------------
 
@@ -161,6 +229,11 @@ class Planner:
             bytes_planned=totals.bytes_to_write,
         )
 
+    @property
+    def bytes_needed(self) -> int:
+        """Space the plan takes at the destination, what it frees by replacing taken off."""
+        return max(0, self._bytes_taken - self._bytes_freed)
+
     def largest(self) -> tuple[Action, ...]:
         """The plan's largest actions, largest first."""
         return self._highlights.largest()
@@ -179,7 +252,11 @@ class Planner:
             message = f"the destination cannot hold a {source.kind.value.replace('_', ' ')}"
             self._fail(source, EntryCode.KIND_NOT_SUPPORTED, message)
             return False
-        if limit is not None and len(source.path) * 4 > limit and len(path_bytes(leaf_name(source.path))) > limit:
+        if (
+            limit is not None
+            and len(source.path) * 4 > limit
+            and len(path_bytes(leaf_name(source.path))) > limit
+        ):
             message = f"the name is longer than the {limit} bytes the destination allows"
             self._fail(source, EntryCode.NAME_NOT_ALLOWED, message)
             return False
@@ -196,9 +273,7 @@ class Planner:
         if mode is OverwriteMode.NEVER:
             return False
         return (
-            source.mtime_ns is None
-            or destination.mtime_ns is None
-            or destination.mtime_ns <= source.mtime_ns
+            source.mtime_ns is None or destination.mtime_ns is None or destination.mtime_ns <= source.mtime_ns
         )
 
     def _folder(self, difference: Difference, source: Entry) -> None:
@@ -213,7 +288,9 @@ class Planner:
         elif Reason.KIND in difference.reasons:
             if not self._may_overwrite(source, destination):
                 self._blocked = difference.path
-                message = f"a {destination.kind.value} stands where the folder has to go; overwrite_mode keeps it"
+                message = (
+                    f"a {destination.kind.value} stands where the folder has to go; overwrite_mode keeps it"
+                )
                 self._fail(source, EntryCode.KIND_CONFLICT, message)
                 return
             self._create(difference, source)
@@ -271,7 +348,7 @@ class Planner:
             self._emit(ActionKind.COPY, Stage.WRITE, difference, size=size)
             return
         self._bytes_replaced += destination.size_bytes or 0
-        self.bytes_needed -= min(self.bytes_needed, destination.allocated_bytes or destination.size_bytes or 0)
+        self._bytes_freed += destination.allocated_bytes or destination.size_bytes or 0
         self._emit(ActionKind.REPLACE, Stage.WRITE, difference, size=size)
 
     def _unwritten(self, source: Entry) -> None:
@@ -321,9 +398,9 @@ class Planner:
     def _need_space(self, source: Entry) -> None:
         self.entries_needed += 1
         if source.allocated_bytes is not None:
-            self.bytes_needed += source.allocated_bytes
+            self._bytes_taken += source.allocated_bytes
         else:
-            self.bytes_needed += source.size_bytes or 0
+            self._bytes_taken += source.size_bytes or 0
 
     def _extra(self, difference: Difference) -> None:
         destination = difference.destination

@@ -10,7 +10,7 @@ from runner.locations.pair import Endpoints
 from runner.model.action import Action, ActionKind, Stage
 from runner.model.difference import Difference, Reason
 from runner.model.entry import Entry, Kind, Problem
-from runner.model.plan import Explanation, ExplainStep
+from runner.model.plan import ExplainStep, Explanation
 from runner.model.task import DeletedFiles, Task
 from runner.model.wire import decode_line, terminal_safe
 from runner.plan.file import PlanWriter
@@ -45,12 +45,17 @@ class _Watch:
     """Remembers what passed at one path and above it."""
 
     def __init__(self, path: str) -> None:
+        self._asked = path
         self.path = path.removesuffix("/")
         self._names = (self.path, self.path + "/" if self.path else "")
         self._above = ["", *(path[: end + 1] for end, character in enumerate(self.path) if character == "/")]
         self.entries: dict[str, Entry] = {}
         self.problems: dict[str, Problem] = {}
         self.difference: Difference | None = None
+
+    def rank(self, action: Action) -> tuple[bool, bool]:
+        """How well an action answers the question; the greatest does best."""
+        return not action.is_housekeeping, action.path == self._asked
 
     def is_it(self, path: str) -> bool:
         return path in self._names
@@ -103,12 +108,13 @@ def explain(
 
 
 def _action_at(writer: PlanWriter, watch: _Watch) -> Action | None:
-    """The action planned for the path; for a folder the one that is not mere housekeeping."""
-    found = None
+    """The action planned for the path: one that is not mere housekeeping, and of a file that takes a folder's
+    place the one of the name that was asked for."""
+    found: Action | None = None
     for stage in Stage:
         for line in writer.lines(stage):
             action = decode_line(line, Action)
-            if watch.is_it(action.path) and (found is None or found.is_housekeeping):
+            if watch.is_it(action.path) and (found is None or watch.rank(action) > watch.rank(found)):
                 found = action
     return found
 
@@ -162,7 +168,11 @@ def _source_steps(
     yield ExplainStep(question, reasons, action is not None)
     if action is None:
         noted = next((found for found in prepared.trailer.problems if watch.is_it(found.path)), None)
-        answer = noted.message if noted is not None else f"overwrite_mode: {task.options.overwrite_mode.value} keeps it"
+        answer = (
+            noted.message
+            if noted is not None
+            else f"overwrite_mode: {task.options.overwrite_mode.value} keeps it"
+        )
         yield ExplainStep("May it be written?", answer, True)
 
 
@@ -207,9 +217,7 @@ def _facts(entry: Entry) -> str:
     return ", ".join(facts)
 
 
-def _verdict(
-    watch: _Watch, action: Action | None, steps: list[ExplainStep], problem: Problem | None
-) -> str:
+def _verdict(watch: _Watch, action: Action | None, steps: list[ExplainStep], problem: Problem | None) -> str:
     if action is not None and not action.is_housekeeping:
         reasons = ", ".join(_REASONS[reason] for reason in action.reasons)
         return f"{_VERBS[action.kind]}: {reasons}."

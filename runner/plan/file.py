@@ -1,17 +1,20 @@
 """The plan file: JSON Lines, gzip when its name ends in .gz.
 
 A header, then one action a line in the order of execution (stage by stage), then a trailer with totals and the
-SHA-256 of everything before it. Nothing in it is a time or random: the same state gives the same bytes.
+SHA-256 of everything before it: the rest of the trailer too, so that a guard accepted by hand shows. Nothing in
+it is a time or random: the same state gives the same bytes.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import IO, BinaryIO, cast
 
 import msgspec
@@ -21,39 +24,106 @@ from runner.model.action import Action, ActionKind, Stage
 from runner.model.plan import PLAN_VERSION, PlanHeader, PlanTrailer
 from runner.model.wire import decode_line, encode_line
 
-SPOOL_BYTES = 8 << 20
+PLAN_TYPE = "sync-runner plan"
+SPOOL_BYTES = 32 << 20
+GATHER_LINES = 512
+WRITE_LINES = 1000
 _PLACEHOLDER = b'{"id":0,'
+_TAIL = b'"}'
+_SHA256_DIGITS = 64
+
+
+class _Format(msgspec.Struct, frozen=True):
+    """What has to be known of a first line before the rest of it is believed."""
+
+    type: str = ""
+    version: int = 0
 
 
 class PlanWriter:
-    """Gathers actions by stage (in memory up to SPOOL_BYTES a stage, then in unnamed files) and writes the file."""
+    """Gathers actions by stage, in the order of the plan, and writes the file.
+
+    What others decide (see divide.py) is put in its place later: `reserve` keeps a place in every stage, `fill`
+    fills it. Memory: SPOOL_BYTES, then an unnamed file; a place for each slice of a stage.
+    """
 
     def __init__(self) -> None:
-        self._spools: list[IO[bytes]] = [
-            tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, prefix="sync-runner-plan-") for _ in Stage
-        ]
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(
+            max_size=SPOOL_BYTES, prefix="sync-runner-plan-"
+        )
+        self._end = 0
+        self._gathered: list[list[bytes]] = [[] for _ in Stage]
+        # (offset, length) in the spool, or the number of a place that is not filled yet.
+        self._slices: list[list[tuple[int, int] | int]] = [[] for _ in Stage]
+        self._places = 0
         self._counts = [0 for _ in Stage]
 
     def add(self, action: Action) -> None:
         """Append to the action's stage. Its id must be 0: ids are given when the file is written."""
-        self._spools[action.stage].write(encode_line(action) + b"\n")
-        self._counts[action.stage] += 1
+        stage = action.stage
+        gathered = self._gathered[stage]
+        gathered.append(encode_line(action))
+        if len(gathered) == GATHER_LINES:
+            self._settle(stage)
+        self._counts[stage] += 1
+
+    def reserve(self) -> int:
+        """A place in every stage for what follows here; its number is for `fill`."""
+        number = self._places
+        self._places += 1
+        for stage in Stage:
+            self._settle(stage)
+            self._slices[stage].append(number)
+        return number
+
+    def fill(self, place: int, lines: Sequence[bytes], counts: Sequence[int]) -> None:
+        """Put encoded actions into a reserved place: for each stage all its lines, and how many they are."""
+        for stage in Stage:
+            slices = self._slices[stage]
+            slices[slices.index(place)] = self._store(lines[stage])
+            self._counts[stage] += counts[stage]
+
+    def clear(self) -> None:
+        """Forget everything gathered and start anew."""
+        self._spool.seek(0)
+        self._spool.truncate()
+        self._end = 0
+        for stage in Stage:
+            self._gathered[stage].clear()
+            self._slices[stage].clear()
+            self._counts[stage] = 0
 
     def withhold(self, stage: Stage, kinds: frozenset[ActionKind]) -> None:
         """Drop a stage's actions of these kinds. Memory: the lines that stay."""
         staying = [line for line in self.lines(stage) if decode_line(line, Action).kind not in kinds]
-        spool = self._spools[stage]
-        spool.seek(0)
-        spool.truncate()
-        spool.writelines(staying)
+        self._slices[stage] = [self._store(b"".join(staying))]
         self._counts[stage] = len(staying)
 
     def lines(self, stage: Stage) -> Iterator[bytes]:
-        """What a stage holds so far, before ids are given."""
-        spool = self._spools[stage]
-        spool.seek(0)
-        yield from spool
-        spool.seek(0, os.SEEK_END)
+        """What a stage holds so far, before ids are given; every place must be filled."""
+        self._settle(stage)
+        for place in self._slices[stage]:
+            assert not isinstance(place, int)
+            self._spool.seek(place[0])
+            yield from self._spool.read(place[1]).splitlines(keepends=True)
+
+    def stage_lines(self, stage: Stage) -> bytes:
+        """All of a stage in one piece."""
+        return b"".join(self.lines(stage))
+
+    def _settle(self, stage: Stage) -> None:
+        gathered = self._gathered[stage]
+        if gathered:
+            gathered.append(b"")
+            self._slices[stage].append(self._store(b"\n".join(gathered)))
+            gathered.clear()
+
+    def _store(self, lines: bytes) -> tuple[int, int]:
+        offset = self._end
+        self._spool.seek(offset)
+        self._spool.write(lines)
+        self._end += len(lines)
+        return offset, len(lines)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -61,9 +131,8 @@ class PlanWriter:
         return tuple(self._counts)
 
     def close(self) -> None:
-        """Forget everything gathered."""
-        for spool in self._spools:
-            spool.close()
+        """Let go of the spool."""
+        self._spool.close()
 
     def write(self, output: BinaryIO, header: PlanHeader, trailer: PlanTrailer) -> PlanTrailer:
         """Write the whole file; returns the trailer with its digest."""
@@ -72,23 +141,21 @@ class PlanWriter:
         digest.update(line)
         output.write(line)
         number = 0
-        for spool in self._spools:
-            spool.seek(0)
-            gathered: list[bytes] = []
-            for line in spool:
-                number += 1
-                gathered.append(b'{"id":%d,' % number + line[len(_PLACEHOLDER) :])
-                if len(gathered) == 1000:
-                    chunk = b"".join(gathered)
-                    digest.update(chunk)
-                    output.write(chunk)
-                    gathered = []
-            chunk = b"".join(gathered)
-            digest.update(chunk)
-            output.write(chunk)
-        finished = msgspec.structs.replace(trailer, actions=number, digest=digest.hexdigest())
-        output.write(encode_line(finished) + b"\n")
-        return finished
+        for stage in Stage:
+            lines = self.lines(stage)
+            while numbered := [
+                b'{"id":%d,' % (number + count) + line[len(_PLACEHOLDER) :]
+                for count, line in enumerate(itertools.islice(lines, WRITE_LINES), 1)
+            ]:
+                number += len(numbered)
+                chunk = b"".join(numbered)
+                digest.update(chunk)
+                output.write(chunk)
+        finished = msgspec.structs.replace(trailer, actions=number, digest="")
+        head = encode_line(finished).removesuffix(_TAIL)
+        digest.update(head)
+        output.write(head + digest.hexdigest().encode("ascii") + _TAIL + b"\n")
+        return msgspec.structs.replace(finished, digest=digest.hexdigest())
 
 
 def write_plan_file(path: str, writer: PlanWriter, header: PlanHeader, trailer: PlanTrailer) -> PlanTrailer:
@@ -106,6 +173,9 @@ def write_plan_file(path: str, writer: PlanWriter, header: PlanHeader, trailer: 
             else:
                 finished = writer.write(raw, header, trailer)
         os.replace(temporary, path)
+    except OSError as error:
+        os.unlink(temporary)
+        raise PlanFileError(f"cannot write the plan file {path}: {error.strerror}") from error
     except BaseException:
         os.unlink(temporary)
         raise
@@ -155,14 +225,15 @@ class PlanReader:
         try:
             with self._open() as stream:
                 first = stream.readline()
-                header = decode_line(first, PlanHeader)
-                if header.type != PlanHeader.__struct_defaults__[0]:
+                found = decode_line(first, _Format)
+                if found.type != PLAN_TYPE:
                     raise PlanFileError(f"{self.path} is not a plan file", remedy=remedy)
-                if header.version != PLAN_VERSION:
+                if found.version != PLAN_VERSION:
                     raise PlanFileError(
-                        f"{self.path} has plan format {header.version}; this version reads {PLAN_VERSION}",
+                        f"{self.path} has plan format {found.version}; this version reads {PLAN_VERSION}",
                         remedy=remedy,
                     )
+                header = decode_line(first, PlanHeader)
                 digest = hashlib.sha256(first)
                 last = b""
                 for line in stream:
@@ -170,10 +241,9 @@ class PlanReader:
                         digest.update(last)
                     last = line
                 trailer = decode_line(last, PlanTrailer)
-        except (OSError, EOFError, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            raise PlanFileError(
-                f"{self.path} is not a whole plan file: {error}", remedy=remedy
-            ) from error
+        except (OSError, EOFError, zlib.error, msgspec.DecodeError, ValueError) as error:
+            raise PlanFileError(f"{self.path} is not a whole plan file: {error}", remedy=remedy) from error
+        digest.update(last.removesuffix(b"\n").removesuffix(_TAIL)[:-_SHA256_DIGITS])
         if trailer.digest != digest.hexdigest():
             raise PlanFileError(
                 f"{self.path} was changed after it was made: its content has not the digest it names",

@@ -115,7 +115,12 @@ def _source_emptied(guards: Guards, facts: GuardFacts) -> str | None:
 def _over(limit: Limit, count: int, of: int, size_bytes: int, verb: str) -> str | None:
     if limit.count is not None and count > limit.count:
         return f"the plan {verb} {count:,} entries; the guard allows {limit.count:,}"
-    if limit.percent is not None and count > limit.percent_from and of > 0 and count * 100 > limit.percent * of:
+    if (
+        limit.percent is not None
+        and count > limit.percent_from
+        and of > 0
+        and count * 100 > limit.percent * of
+    ):
         return (
             f"the plan {verb} {count:,} of {of:,} entries at the destination ({count * 100 / of:.1f} %); "
             f"the guard allows {limit.percent:g} %"

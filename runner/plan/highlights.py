@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
 
 from runner.model.action import Action, ActionKind, Stage
-from runner.model.entry import path_bytes
+from runner.model.entry import path_before, path_bytes
 
 LARGEST = 10
 FIRST_PER_KIND = 20
@@ -13,7 +14,7 @@ _GATHERED = 1000
 
 
 class Highlights:
-    """Show it every action of each stage in the plan's order. Memory: what is shown, and _GATHERED actions."""
+    """Show it every action, in any order. Memory: what is shown, and _GATHERED actions."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[ActionKind, Stage], list[Action]] = {}
@@ -25,8 +26,10 @@ class Highlights:
         if action.is_housekeeping:
             return
         first = self._first.setdefault((action.kind, action.stage), [])
-        if len(first) < FIRST_PER_KIND:
-            first.append(action)
+        if len(first) < FIRST_PER_KIND or path_before(action.path, first[-1].path):
+            # By path, whatever order they come in: parts of a plan may be made side by side.
+            bisect.insort(first, action, key=_path_key)
+            del first[FIRST_PER_KIND:]
         if action.size_bytes > self._least:
             self._rows.append((-action.size_bytes, path_bytes(action.path), action))
             if len(self._rows) > _GATHERED:
@@ -39,12 +42,18 @@ class Highlights:
         self._first.update(other._first)
         self._rows += other._rows
 
+    def gathered(self) -> tuple[Action, ...]:
+        """Everything that may still be shown, each once, for `gather`."""
+        chosen = {id(action): action for actions in self._first.values() for action in actions}
+        chosen.update((id(row[2]), row[2]) for row in self._largest_rows())
+        return tuple(chosen.values())
+
     def largest(self) -> tuple[Action, ...]:
         """The LARGEST actions by size, largest first; of equal ones those of the earlier path."""
         return tuple(action for _, _, action in self._largest_rows())
 
     def first(self) -> tuple[Action, ...]:
-        """The first FIRST_PER_KIND actions of each kind, in the plan's order."""
+        """The first FIRST_PER_KIND actions of each kind, by path."""
         shown: list[Action] = []
         for kind in ActionKind:
             of_kind = [action for stage in Stage for action in self._first.get((kind, stage), ())]
@@ -53,3 +62,7 @@ class Highlights:
 
     def _largest_rows(self) -> list[tuple[int, bytes, Action]]:
         return heapq.nsmallest(LARGEST, self._rows, key=lambda row: row[:2])
+
+
+def _path_key(action: Action) -> bytes:
+    return path_bytes(action.path)

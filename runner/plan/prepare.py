@@ -6,35 +6,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from runner.diff.compare import Comparison, ContentEqual
-from runner.diff.merge import Merge, Scope
+from runner.diff.merge import Merge, NotPlainError
 from runner.diff.tally import LISTED_PROBLEMS, Tally
 from runner.errors import EntryCode
 from runner.filters.selection import Selection
-from runner.inventory.content import digester
 from runner.inventory.listing import inventory
-from runner.inventory.owners import owner_mapping
+from runner.inventory.owners import mapped_owners
 from runner.locations.pair import Endpoints
-from runner.locations.protocol import Identifies, Location, Space, Throttle
+from runner.locations.protocol import Identifies, Location, Space
 from runner.model.action import Action
 from runner.model.difference import Difference
 from runner.model.entry import Entry, Phase, Problem
 from runner.model.execution import Counts, EndpointSummary
 from runner.model.plan import PlanHeader, PlanTrailer
-from runner.model.task import Compare, Limit, Task
+from runner.model.task import Limit, Task
 from runner.plan.build import Planner
+from runner.plan.divide import Workers, can_be_divided, divided
 from runner.plan.file import PlanWriter
 from runner.plan.guards import GuardFacts, Past, evaluate_guards
+from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of
 
 Found = Entry | Problem
 Tap = Callable[[Iterator[Found]], Iterator[Found]]
-
-
-class NoThrottle:
-    """Lets everything pass: comparing by checksum is not limited by the transfer's bandwidth."""
-
-    def take(self, size_bytes: int) -> None:
-        return
 
 
 @dataclass(frozen=True)
@@ -69,40 +62,12 @@ class Circumstances:
     on_listed: Callable[[int, int], None] = lambda source, destination: None
 
 
-def comparison_of(task: Task, endpoints: Endpoints) -> Comparison:
-    """What counts as a difference between these two."""
-    options = task.options
-    return Comparison(
-        compare=options.compare,
-        compares_mtime=options.metadata.mtime and endpoints.carries_mtime,
-        mtime_tolerance_ns=max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
-        transfer_all=options.transfer_mode.value == "all",
-    )
-
-
-def scope_of(task: Task, endpoints: Endpoints, selection: Selection) -> Scope:
-    """Which of the source's entries take part."""
-    options = task.options
-    return Scope(
-        includes=None if selection.is_trivial else selection.includes,
-        hides_excluded=task.filters.delete_excluded and not selection.restricts_deletion,
-        symlinks=options.symlinks,
-        special_files=options.special_files,
-        devices=options.devices,
-        hard_links=options.hard_links and endpoints.preserves_hard_links,
-    )
-
-
 def source_listing(
     task: Task, endpoints: Endpoints, selection: Selection, on_entries: Callable[[int], None] | None = None
 ) -> Iterator[Found]:
     """The source's entries, with owners as they are to be at the destination."""
     descend = None if selection.is_trivial else selection.descend
-    listing = inventory(endpoints.source, descend, on_entries)
-    mapped = owner_mapping(task.options.metadata)
-    if mapped is None:
-        return listing
-    return (mapped(found) if isinstance(found, Entry) else found for found in listing)
+    return mapped_owners(inventory(endpoints.source, descend, on_entries), task.options.metadata)
 
 
 def destination_listing(
@@ -113,22 +78,6 @@ def destination_listing(
     return inventory(endpoints.destination, descend, on_entries)
 
 
-def content_equality(task: Task, endpoints: Endpoints) -> ContentEqual | None:
-    """Reads both sides of a pair, for compare: checksum; None when content is not compared."""
-    if task.options.compare is not Compare.CHECKSUM:
-        return None
-    algorithm = task.options.digest
-    throttle: Throttle = NoThrottle()
-    source_digest, destination_digest = digester(endpoints.source), digester(endpoints.destination)
-
-    def equal(source: Entry, destination: Entry) -> bool:
-        return source_digest(source, algorithm, throttle) == destination_digest(
-            destination, algorithm, throttle
-        )
-
-    return equal
-
-
 def prepare(
     task: Task,
     endpoints: Endpoints,
@@ -136,12 +85,34 @@ def prepare(
     circumstances: Circumstances,
     writer: PlanWriter,
     taps: Taps | None = None,
+    workers: Callable[[], Workers] | None = None,
 ) -> Prepared:
     """List both sides and decide; actions go to `writer`, which the caller closes. No location is written to.
 
-    Raises EntryError when a listing breaks its promises. Memory: one directory's names a level, link groups, the
-    writer's spools.
+    With `workers` (asked for once, when there is much to do), folders are planned side by side; the plan is the same,
+    byte for byte. Raises EntryError when a listing breaks its promises. Memory: one directory's names a level, link
+    groups, the writer's spool.
     """
+    if workers is not None and taps is None and can_be_divided(task, endpoints, selection):
+        tally = Tally()
+        try:
+            planner = divided(task, endpoints, selection, circumstances.on_listed, writer, tally, workers)
+        except NotPlainError:
+            # Something in one folder concerns another: only one walk over all of it can decide.
+            writer.clear()
+        else:
+            return _concluded(task, endpoints, circumstances, tally, planner, writer, {})
+    return _prepared_in_one_walk(task, endpoints, selection, circumstances, writer, taps)
+
+
+def _prepared_in_one_walk(
+    task: Task,
+    endpoints: Endpoints,
+    selection: Selection,
+    circumstances: Circumstances,
+    writer: PlanWriter,
+    taps: Taps | None,
+) -> Prepared:
     tally = Tally()
     progress = [0, 0]
 
@@ -167,14 +138,7 @@ def prepare(
         tally,
         content_equality(task, endpoints),
     )
-    planner = Planner(
-        task.options,
-        endpoints.destination.capabilities,
-        writer,
-        tally,
-        None if selection.is_trivial else lambda entry: selection.may_delete(entry).included,
-        selection.includes if task.filters.delete_excluded else None,
-    )
+    planner = planner_of(task, endpoints, selection, writer, tally)
     for difference in merge.differences():
         if taps is not None:
             taps.difference(difference)
@@ -263,5 +227,3 @@ def _counted_by_folder(listing: Iterator[Found], shares: dict[str, int]) -> Iter
             top = found.path.split("/", 1)[0] if "/" in found.path else ""
             shares[top] = shares.get(top, 0) + 1
         yield found
-
-

@@ -8,7 +8,15 @@ import msgspec
 
 from runner.clock import Clock
 from runner.errors import Disposition, EntryCode, EntryError
-from runner.locations.protocol import CopiesFrom, Linking, Location, Renames, SetsAttributes, Throttle, Written
+from runner.locations.protocol import (
+    CopiesFrom,
+    Linking,
+    Location,
+    Renames,
+    SetsAttributes,
+    Throttle,
+    Written,
+)
 from runner.model.action import Action, ActionKind, Outcome, OutcomeStatus
 from runner.model.difference import Reason
 from runner.model.entry import Attributes, Entry, Kind, Phase, Problem

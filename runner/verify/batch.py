@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from runner.errors import EntryCode, EntryError
+from runner.inventory.content import digester
 from runner.locations.protocol import Location, Throttle
 from runner.model.action import Action, ActionKind, Finding, Outcome, OutcomeStatus, Verdict
 from runner.model.entry import Entry, Kind
 from runner.model.execution import Counts
 from runner.model.task import DigestAlgorithm
 from runner.model.wire import decode_line, encode_line
-from runner.inventory.content import digester
 from runner.transfer.expect import is_as_expected
 from runner.verify.judge import added, judge_digest, judge_facts
 

@@ -1,0 +1,121 @@
+"""One folder and all below it, compared and planned on its own: what a worker does of a big plan.
+
+Bytes in, bytes out. A request is a folder's path, one JSON string. An answer is a FolderPlan line, then each stage's
+action lines one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from runner.diff.merge import Merge
+from runner.diff.tally import Tally, TallySums
+from runner.errors import EntryError
+from runner.filters.selection import Selection
+from runner.inventory.listing import inventory
+from runner.inventory.owners import mapped_owners
+from runner.locations.pair import Endpoints
+from runner.locations.protocol import Location, Sweeps
+from runner.model.action import Stage
+from runner.model.difference import Reason
+from runner.model.entry import Entry, Problem
+from runner.model.task import Task
+from runner.model.wire import decode_line, encode_line
+from runner.plan.build import PlannerSums
+from runner.plan.file import PlanWriter
+from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of
+
+
+class FolderPlan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was decided in one folder. `plain` False: it cannot be decided on its own, and nothing else is told."""
+
+    plain: bool
+    counts: tuple[int, ...] = ()
+    lengths: tuple[int, ...] = ()
+    planner: PlannerSums | None = None
+    tally: TallySums | None = None
+
+
+class FolderName(msgspec.Struct, frozen=True):
+    """A request."""
+
+    path: str
+
+
+class _NotPlainError(Exception):
+    """Hard links, changes of kind and whatever could not be listed concern more than one folder."""
+
+
+class FolderPlanner:
+    """Plans folders of one task between two open locations. Holds one folder's plan at a time."""
+
+    def __init__(self, task: Task, endpoints: Endpoints, now_ns: int) -> None:
+        self._task = task
+        self._endpoints = endpoints
+        self._selection = Selection(task.filters, now_ns)
+
+    def plan(self, request: bytes) -> bytes:
+        """The answer to one request."""
+        path = decode_line(request, FolderName).path
+        writer = PlanWriter()
+        try:
+            return self._planned(path, writer)
+        except (_NotPlainError, EntryError):
+            return encode_line(FolderPlan(False)) + b"\n"
+        finally:
+            writer.close()
+
+    def _planned(self, path: str, writer: PlanWriter) -> bytes:
+        task, endpoints, selection = self._task, self._endpoints, self._selection
+        standing = endpoints.destination.stat(path.removesuffix("/"))
+        if standing is not None and not standing.is_directory:
+            raise _NotPlainError
+        tally = Tally()
+        descend = None if selection.is_trivial else selection.descend
+        source = mapped_owners(inventory(endpoints.source, descend, prefix=path), task.options.metadata)
+        merge = Merge(
+            _plain(source),
+            _plain(inventory(endpoints.destination, descend, prefix=path)),
+            comparison_of(task, endpoints),
+            scope_of(task, endpoints, selection),
+            tally,
+            content_equality(task, endpoints),
+        )
+        planner = planner_of(task, endpoints, selection, writer, tally)
+        for difference in merge.differences():
+            if Reason.KIND in difference.reasons:
+                raise _NotPlainError
+            planner.feed(difference)
+        planner.finish()
+        if tally.problems_total or _has_leftovers(endpoints.destination):
+            raise _NotPlainError
+        stages = [writer.stage_lines(stage) for stage in Stage]
+        answer = FolderPlan(
+            True, writer.counts, tuple(len(lines) for lines in stages), planner.sums(), tally.sums()
+        )
+        return b"".join([encode_line(answer), b"\n", *stages])
+
+
+def _plain(listing: Iterator[Entry | Problem]) -> Iterator[Entry | Problem]:
+    for found in listing:
+        if isinstance(found, Problem) or found.link_group is not None:
+            raise _NotPlainError
+        yield found
+
+
+def _has_leftovers(destination: Location) -> bool:
+    """Temporary files of a dead execution: the process that removes them has to see them itself."""
+    return isinstance(destination, Sweeps) and any(destination.leftovers())
+
+
+def split_folder_plan(answer: bytes) -> tuple[FolderPlan, list[bytes]]:
+    """The summary, and each stage's lines."""
+    first, _, rest = answer.partition(b"\n")
+    plan = decode_line(first, FolderPlan)
+    stages, offset = [], 0
+    for length in plan.lengths:
+        stages.append(rest[offset : offset + length])
+        offset += length
+    return plan, stages

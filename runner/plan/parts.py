@@ -1,0 +1,75 @@
+"""The parts a plan is made with, as one task's options set them: comparison, scope, content, planner."""
+
+from __future__ import annotations
+
+from runner.diff.compare import Comparison, ContentEqual
+from runner.diff.merge import Scope
+from runner.diff.tally import Tally
+from runner.filters.selection import Selection
+from runner.inventory.content import digester
+from runner.locations.pair import Endpoints
+from runner.model.entry import Entry
+from runner.model.task import Compare, Task, TransferMode
+from runner.plan.build import Planner
+from runner.plan.file import PlanWriter
+
+
+class NoThrottle:
+    """Lets everything pass: comparing by checksum is not limited by the transfer's bandwidth."""
+
+    def take(self, size_bytes: int) -> None:
+        return
+
+
+def comparison_of(task: Task, endpoints: Endpoints) -> Comparison:
+    """What counts as a difference between these two."""
+    options = task.options
+    return Comparison(
+        compare=options.compare,
+        compares_mtime=options.metadata.mtime and endpoints.carries_mtime,
+        mtime_tolerance_ns=max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
+        transfer_all=options.transfer_mode is TransferMode.ALL,
+    )
+
+
+def scope_of(task: Task, endpoints: Endpoints, selection: Selection) -> Scope:
+    """Which of the source's entries take part."""
+    options = task.options
+    return Scope(
+        includes=None if selection.is_trivial else selection.includes,
+        hides_excluded=task.filters.delete_excluded and not selection.restricts_deletion,
+        symlinks=options.symlinks,
+        special_files=options.special_files,
+        devices=options.devices,
+        hard_links=options.hard_links and endpoints.preserves_hard_links,
+    )
+
+
+def content_equality(task: Task, endpoints: Endpoints) -> ContentEqual | None:
+    """Reads both sides of a pair, for compare: checksum; None when content is not compared."""
+    if task.options.compare is not Compare.CHECKSUM:
+        return None
+    algorithm = task.options.digest
+    throttle = NoThrottle()
+    source_digest, destination_digest = digester(endpoints.source), digester(endpoints.destination)
+
+    def equal(source: Entry, destination: Entry) -> bool:
+        return source_digest(source, algorithm, throttle) == destination_digest(
+            destination, algorithm, throttle
+        )
+
+    return equal
+
+
+def planner_of(
+    task: Task, endpoints: Endpoints, selection: Selection, writer: PlanWriter, tally: Tally
+) -> Planner:
+    """The task's planner; what it decides goes to `writer`."""
+    return Planner(
+        task.options,
+        endpoints.destination.capabilities,
+        writer,
+        tally,
+        None if selection.is_trivial else lambda entry: selection.may_delete(entry).included,
+        selection.includes if task.filters.delete_excluded else None,
+    )
