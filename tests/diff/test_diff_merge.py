@@ -506,7 +506,8 @@ def naive(source: list[Entry], destination: list[Entry]) -> set[tuple[str, bool,
         elif entry.kind is Kind.SYMLINK and entry.link_target != other.link_target:
             found.add((path, True, True, (Reason.LINK_TARGET,)))
         elif entry.size_bytes != other.size_bytes:
-            found.add((path, True, True, (Reason.SIZE,)))
+            late = (Reason.ATTRIBUTES,) if entry.mtime_ns != other.mtime_ns else ()
+            found.add((path, True, True, (Reason.SIZE, *late)))
         elif entry.mtime_ns != other.mtime_ns:
             found.add((path, True, True, (Reason.MTIME,)))
     for path in right:
