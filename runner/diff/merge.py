@@ -212,8 +212,7 @@ class Merge:
             if isinstance(found, Problem):
                 self._note(found, self._unknown_destination, from_source=False)
                 continue
-            if found.path not in self._delegated.paths:
-                self._tally.list_destination(found)
+            self._tally.list_destination(found)
             return found
         return None
 
@@ -345,6 +344,7 @@ class Merge:
 
     def _pair(self, source: Entry, destination: Entry) -> Difference | None:
         if source.path in self._delegated.paths:
+            self._tally.destination_folders -= 1
             return Difference(source.path, source, destination, ())
         if not self._takes_part(source):
             if self._hides(source):
