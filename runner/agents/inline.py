@@ -23,15 +23,17 @@ class InlineThrottle:
         self._on_bytes = on_bytes
 
     def take(self, size_bytes: int) -> None:
+        # Nobody else looks whether the user wants to stop while a big file is on its way.
+        self._on_bytes()
         check_not_stopped(self._page)
         remaining = self._bandwidth.take(size_bytes)
         while remaining > 0:
-            # Short naps, so that a stop and a changed limit are seen.
+            # Short naps, so that a stop is seen.
             self._clock.sleep(min(remaining, 0.2))
             remaining -= 0.2
+            self._on_bytes()
             check_not_stopped(self._page)
         self._page.add_bytes(0, size_bytes)
-        self._on_bytes()
 
 
 class InlineWorkers:

@@ -182,6 +182,10 @@ class MemoryLocation:
             if entry.is_directory and not self.capabilities.empty_directories:
                 return Written()
             node = self.tree.new_node(entry.kind, self.tree.tick(), bytes(sent))
+            if entry.path == "" and self._create:
+                self.tree.root = node
+                self._set(node, entry)
+                return Written()
             node.link_target = entry.link_target
             node.attributes = Attributes(mode=0o755 if entry.is_directory else 0o644, uid=0, gid=0)
             parent, name = self._parent(entry.path)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from runner.clock import Clock
+from runner.diff.compare import differing_attributes
 from runner.errors import Disposition, EntryCode, EntryError
 from runner.locations.protocol import (
     CopiesFrom,
@@ -133,7 +134,7 @@ class Performer:
             return OutcomeStatus.CANCELLED, _problem(action, error), None
         if code is EntryCode.STALE:
             if self._is_done_already(action):
-                return OutcomeStatus.DONE, None, "already as planned"
+                return OutcomeStatus.DONE, None, "already gone" if action.source is None else "already as planned"
             return OutcomeStatus.STALE, _problem(action, error), None
         if code is EntryCode.NOT_FOUND:
             if action.kind in (ActionKind.DELETE, ActionKind.QUARANTINE):
@@ -150,13 +151,23 @@ class Performer:
         return OutcomeStatus.FAILED, _problem(action, error), None
 
     def _is_done_already(self, action: Action) -> bool:
-        if action.source is None or action.kind not in (ActionKind.COPY, ActionKind.REPLACE, ActionKind.LINK):
+        """True when the destination is as the action would make it: an earlier attempt got that far."""
+        present = self._safe_stat(self._destination, action.path)
+        wanted = action.source
+        if wanted is None:
+            return present is None
+        if present is None or not is_as_expected(wanted, self._safe_stat(self._source, action.path)):
             return False
-        if not is_as_expected(action.source, self._safe_stat(self._source, action.path)):
+        if action.kind is ActionKind.LINK:
+            assert action.link_to is not None
+            leader = self._safe_stat(self._destination, action.link_to)
+            shared = leader is not None and leader.link_group == present.link_group is not None
+            return shared and self._may_share(action, leader)
+        if action.kind is ActionKind.SET_ATTRIBUTES and differing_attributes(
+            wanted.attributes, present.attributes
+        ):
             return False
-        return is_already_done(
-            action.source, self._safe_stat(self._destination, action.path), self._mtime_resolution_ns
-        )
+        return is_already_done(wanted, present, self._mtime_resolution_ns)
 
     @property
     def _mtime_resolution_ns(self) -> int:
