@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from runner.errors import EntryCode, EntryError
 from runner.locations.protocol import Location, Renames, Throttle
-from runner.model.entry import Entry, Kind, Phase, Problem
+from runner.model.entry import Attributes, Entry, Kind, Phase, Problem
 from runner.model.wire import terminal_safe
 
 QUARANTINE = ".sync-runner-quarantine/"
+_OPEN = Attributes(mode=0o700)
 
 
 def quarantine_path(execution_id: str, path: str) -> str:
@@ -51,6 +52,7 @@ def restore(
     root = f"{QUARANTINE}{execution_id}/"
     restored: list[str] = []
     problems: list[Problem] = []
+    folders: list[Entry] = []
     for found in list(quarantined(location, execution_id)):
         original = found.path[len(root) :]
         if isinstance(found, Problem):
@@ -62,7 +64,10 @@ def restore(
             present = location.stat(original)
             if found.kind is Kind.DIRECTORY:
                 if present is None:
-                    location.put(_moved(found, original), None, None, throttle)
+                    # Its own mode may not let anything in, and what comes in moves its time: both come last.
+                    bare = Entry(original, Kind.DIRECTORY, attributes=_OPEN)
+                    location.put(bare, None, None, throttle)
+                    folders.append(_moved(found, original))
                     restored.append(original)
                 continue
             if present is not None:
@@ -73,6 +78,11 @@ def restore(
                 )
             location.rename(found, original)
             restored.append(original)
+        except EntryError as error:
+            problems.append(Problem.from_error(error, Phase.TRANSFERRING))
+    for folder in reversed(folders):
+        try:
+            location.put(folder, None, folder, throttle)
         except EntryError as error:
             problems.append(Problem.from_error(error, Phase.TRANSFERRING))
     _remove_empty_folders(location, root)
