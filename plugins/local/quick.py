@@ -8,6 +8,7 @@ its precise errors, whenever anything here is not plain: nothing was published t
 from __future__ import annotations
 
 import os
+import stat
 
 import xxhash
 
@@ -31,7 +32,9 @@ _DEFAULT_ACL = "system.posix_acl_default"
 class QuickCopier:
     """Copies small new files between two local locations, or declines. One thread."""
 
-    def __init__(self, settings: OpenSettings, handles: Handles, buffers: Buffers, syscalls: Syscalls) -> None:
+    def __init__(
+        self, settings: OpenSettings, handles: Handles, buffers: Buffers, syscalls: Syscalls
+    ) -> None:
         self.enabled = (
             settings.digest is DigestAlgorithm.XXH3_128
             and settings.integrity is Integrity.READ_BACK
@@ -40,11 +43,15 @@ class QuickCopier:
         self._handles = handles
         self._buffers = buffers
         self._syscalls = syscalls
+        # Whose a new file is in this folder (a mount may squash it): where that is wanted, nothing need be set.
+        self._owner: tuple[int, int] | None = None
         self._folder: str | None = None
         self._uses_left = 0
         self._plain_folder = False
 
-    def copy(self, source: Handles, entry: Entry, target: Entry, throttle: Throttle, noatime: int) -> Written | None:
+    def copy(
+        self, source: Handles, entry: Entry, target: Entry, throttle: Throttle, noatime: int
+    ) -> Written | None:
         """The result, or None when this file is not for here. `noatime` is O_NOATIME where it is allowed."""
         size, mtime_ns, attributes = entry.size_bytes, target.mtime_ns, target.attributes
         if (
@@ -83,7 +90,11 @@ class QuickCopier:
             try:
                 if os.pwrite(fd, view[:size], 0) != size:
                     return None
-                os.fchown(fd, attributes.uid, attributes.gid)
+                if self._owner is None:
+                    facts = os.fstat(fd)
+                    self._owner = facts.st_uid, facts.st_gid
+                if self._owner != (attributes.uid, attributes.gid):
+                    os.fchown(fd, attributes.uid, attributes.gid)
                 os.fchmod(fd, attributes.mode)
                 self._syscalls.set_times(fd, None, mtime_ns)
                 got = os.preadv(fd, [view[: size + 1]], 0) if size else 0
@@ -100,14 +111,16 @@ class QuickCopier:
         return Written(size, f"xxh3_128:{digest}")
 
     def _target(self, folder: str) -> int | None:
-        """The destination's folder, if its handle is at hand, looked at lately, and hands down no ACL."""
+        """The destination's folder, if its handle is at hand, looked at lately, and hands down no ACL or group."""
         if folder != self._folder or self._uses_left == 0:
             self._folder = None
             fd = self._handles.checked(folder)
             if fd is None:
                 return None
-            self._plain_folder = _DEFAULT_ACL not in os.listxattr(f"/proc/self/fd/{fd}")
-            self._folder, self._uses_left = folder, _LOOK_AGAIN_AFTER
+            self._plain_folder = not (
+                os.fstat(fd).st_mode & stat.S_ISGID or _DEFAULT_ACL in os.listxattr(f"/proc/self/fd/{fd}")
+            )
+            self._folder, self._uses_left, self._owner = folder, _LOOK_AGAIN_AFTER, None
         if not self._plain_folder:
             return None
         self._uses_left -= 1

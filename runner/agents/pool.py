@@ -92,6 +92,16 @@ class WorkerPool:
             while any(worker.requests for worker in self._workers):
                 self._wait([])
 
+    def ready(self, wait: bool = False) -> bool:
+        """True once every worker has said that it is there. `wait`: until that is so, or none is left."""
+        while True:
+            if all(worker.ready for worker in self._workers):
+                return True
+            for key, _ in self._selector.select(None if wait else 0):
+                self._read(key.data, [])
+            if not wait:
+                return all(worker.ready for worker in self._workers)
+
     def close(self) -> None:
         """End the workers: they leave when their socket ends. Waits for each."""
         for worker in self._workers:

@@ -1,12 +1,12 @@
-"""History, written beside the work: a thread of its own, so that a slow or broken database harms no transfer.
+"""History: what an execution leaves for those who look back.
 
-What cannot be written now is kept as a warning; the execution's folder holds the report, and `History.backfill`
-takes it over at the next start.
+Its folder holds that it began and, in the end, its report; `History.backfill` takes both over when somebody reads
+history, so that a run need not wait for a database. A database that others read too (settings.history) is told at
+once, in a thread of its own: slow or broken, it harms no transfer.
 """
 
 from __future__ import annotations
 
-import os
 import queue
 import socket
 import threading
@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from runner.execution.context import Context
+from runner.history.started import Started, note_start, this_process
 from runner.model.execution import Report, Trigger
 from runner.model.task import Task
 
@@ -29,37 +30,39 @@ class Notebook:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._url = context.configuration.history_url
         self._notes: queue.SimpleQueue[Note | None] = queue.SimpleQueue()
         self._warnings: list[str] = []
         self._thread: threading.Thread | None = None
 
-    def begin(self) -> None:
-        """Start writing. Called when workers do the work and this process mostly waits: importing SQLAlchemy
-        takes a third of a second, and beside a listing it would take the listing's time."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write, name="history", daemon=True)
-            self._thread.start()
-
     def started(self, execution_id: str, task: Task, trigger: Trigger, started_at: datetime) -> None:
-        """Note that an execution runs in this process; first what earlier ones left unsaid."""
-        host, pid = socket.gethostname(), os.getpid()
+        """Note that an execution runs in this process."""
         state = self._context.state
-        file = self._context.configuration.file
-        self._notes.put(lambda history: history.backfill(state))
-        self._notes.put(lambda history: history.mark_interrupted(host))
-        self._notes.put(
-            lambda history: history.record_start(
-                execution_id,
-                task.name,
-                trigger,
-                file,
-                task.config_digest,
-                task.filter_digest,
-                host,
-                pid,
-                started_at,
-            )
+        pid, key = this_process()
+        started = Started(
+            execution_id=execution_id,
+            task=task.name,
+            trigger=trigger,
+            config_file=self._context.configuration.file,
+            config_digest=task.config_digest,
+            filter_digest=task.filter_digest,
+            host=socket.gethostname(),
+            pid=pid,
+            process_key=key,
+            started_at=started_at,
         )
+        note_start(state.execution_folder(execution_id), started)
+        self._notes.put(lambda history: history.backfill(state))
+        self._notes.put(lambda history: history.mark_interrupted(started.host))
+
+    def begin(self) -> None:
+        """Start telling a shared database. Called when workers do the work and this process mostly waits:
+        importing SQLAlchemy takes a third of a second, and beside a listing it would take the listing's time."""
+        if self._url is not None and self._thread is None:
+            self._thread = threading.Thread(
+                target=self._write, args=(self._url,), name="history", daemon=True
+            )
+            self._thread.start()
 
     def ended(self, report: Report, folder: str) -> None:
         self._notes.put(lambda history: history.record_end(report, folder))
@@ -68,18 +71,15 @@ class Notebook:
         """Wait for the last note; one line for each that could not be written."""
         self._notes.put(None)
         self.begin()
-        assert self._thread is not None
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         return self._warnings
 
-    def _write(self) -> None:
+    def _write(self, url: str) -> None:
         from runner.history.records import HistoryUnavailable
         from runner.history.store import open_history
 
-        configuration = self._context.configuration
-        history = open_history(
-            configuration.history_url or self._context.state.history_file, self._context.clock
-        )
+        history = open_history(url, self._context.clock)
         while (note := self._notes.get()) is not None:
             try:
                 note(history)

@@ -173,7 +173,7 @@ class ExecutionRecord:
         return Crew(self.task, self.context, endpoints, self.execution_id, refresh)
 
     def transfer(self, reader: PlanReader, crewed: Crew) -> None:
-        with open(self._journal, "xb", buffering=0, opener=_private) as journal:
+        with open(self._journal, "xb", opener=_private) as journal:
             self._transferred = transfer(reader, self.context, crewed, journal)
         sums = _sums(self._transferred)
         self._counters = counters_after(self._counters, sums)

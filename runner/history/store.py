@@ -20,8 +20,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 from runner.clock import Clock
 from runner.errors import UsageError
 from runner.history.database import Database
-from runner.history.process import process_is_gone, process_key
+from runner.history.process import process_is_gone
 from runner.history.records import FailedFinding, HistoryRow, HistoryStatus, LastSuccess
+from runner.history.started import Started, read_start
 from runner.history.state import StateDirectory
 from runner.history.tables import EXECUTIONS, FINDINGS
 from runner.model.action import Finding
@@ -53,32 +54,13 @@ class History:
         """What a person should hear about the database so far, such as a corrupt file kept aside."""
         return tuple(self._database.warnings)
 
-    def record_start(
-        self,
-        execution_id: str,
-        task: str,
-        trigger: Trigger,
-        config_file: str,
-        config_digest: str,
-        filter_digest: str,
-        host: str,
-        pid: int,
-        started_at: datetime,
-    ) -> None:
-        """Write down that an execution runs in process `pid` of this host. Durable on return."""
+    def record_start(self, started: Started) -> None:
+        """Write down that an execution runs. Durable on return."""
         values = {
             **_UNKNOWN,
-            "execution_id": execution_id,
-            "task": task,
-            "trigger": trigger.value,
+            **{name: getattr(started, name) for name in Started.__struct_fields__},
+            "trigger": started.trigger.value,
             "status": HistoryStatus.RUNNING.value,
-            "config_file": config_file,
-            "config_digest": config_digest,
-            "filter_digest": filter_digest,
-            "host": host,
-            "pid": pid,
-            "process_key": process_key(pid),
-            "started_at": started_at,
         }
         self._database.write(lambda connection: _put(connection, values, ()))
 
@@ -190,20 +172,28 @@ class History:
         return marked
 
     def backfill(self, state: StateDirectory) -> builtins.list[str]:
-        """Take over executions that ended while the database could not be written: those whose folder holds a
-        report, and that are missing here or still RUNNING here. Returns their ids, oldest first.
+        """Take over what the execution folders say and history does not know: those that began, and those that
+        ended. Returns the ids of those that were taken over as ended, oldest first.
 
         A report that cannot be read is left out and named in `warnings`.
         """
         ids = state.execution_ids()
         if not ids:
             return []
-        query = select(EXECUTIONS.c.execution_id).where(EXECUTIONS.c.status != HistoryStatus.RUNNING.value)
-        known = set(self._database.read(lambda connection: connection.execute(query).scalars().all()))
+        query = select(EXECUTIONS.c.execution_id, EXECUTIONS.c.status)
+        known = {
+            row.execution_id: row.status
+            for row in self._database.read(lambda connection: connection.execute(query).all())
+        }
         taken = []
         for execution_id in ids:
+            if known.get(execution_id, HistoryStatus.RUNNING.value) != HistoryStatus.RUNNING.value:
+                continue
             folder = state.execution_folder(execution_id)
-            if execution_id in known or not os.path.exists(os.path.join(folder, REPORT_FILE)):
+            if not os.path.exists(os.path.join(folder, REPORT_FILE)):
+                started = read_start(folder) if execution_id not in known else None
+                if started is not None and started.execution_id == execution_id:
+                    self.record_start(started)
                 continue
             try:
                 report = load_report(folder)

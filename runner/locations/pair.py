@@ -57,10 +57,14 @@ def losses(options: TaskOptions, source: Capabilities, destination: Capabilities
             lines.append(f"{_FIELD_NAMES.get(name, name)} are not carried: the destination cannot hold them")
     for kind in sorted(source.kinds - destination.kinds):
         if _takes_part(kind, options):
-            lines.append(f"a {kind.value.replace('_', ' ')} is reported as a problem: the destination cannot hold it")
+            lines.append(
+                f"a {kind.value.replace('_', ' ')} is reported as a problem: the destination cannot hold it"
+            )
     if options.metadata.mtime and "mtime" in source.attributes:
         if "mtime" not in destination.attributes or destination.mtime_resolution_ns is None:
-            lines.append("modification times are not carried: the destination keeps none; files are compared by size")
+            lines.append(
+                "modification times are not carried: the destination keeps none; files are compared by size"
+            )
         elif destination.mtime_resolution_ns > (source.mtime_resolution_ns or 1):
             lines.append(f"modification times are kept to {destination.mtime_resolution_ns / 1e9:g} s")
     if source.hard_links and options.hard_links and not destination.hard_links:
@@ -91,7 +95,9 @@ class Endpoints:
         destination_capabilities = self.destination_driver.capabilities(task.destination)
         self.losses = losses(task.options, source_capabilities, destination_capabilities)
         self.attributes = (
-            asked_attributes(task.options) & source_capabilities.attributes & destination_capabilities.attributes
+            asked_attributes(task.options)
+            & source_capabilities.attributes
+            & destination_capabilities.attributes
         )
         self.source_open = self._open_settings(task.options, execution_id, task.options.symlinks)
         # What stands at the destination is looked at as it is: a link there is a link.
@@ -128,7 +134,8 @@ class Endpoints:
     @property
     def carries_mtime(self) -> bool:
         return all(
-            "mtime" in location.capabilities.attributes and location.capabilities.mtime_resolution_ns is not None
+            "mtime" in location.capabilities.attributes
+            and location.capabilities.mtime_resolution_ns is not None
             for location in (self.source, self.destination)
         )
 

@@ -182,8 +182,9 @@ class CopiesFrom(Protocol):
         """True when `copy` takes entries of that location."""
         ...
 
-    def copy(self, source: Location, entry: Entry, target: Entry, replaces: Entry | None,
-             throttle: Throttle) -> Written:
+    def copy(
+        self, source: Location, entry: Entry, target: Entry, replaces: Entry | None, throttle: Throttle
+    ) -> Written:
         """Copy the content of file `entry` of `source` to `target` (same path; the attributes to set)."""
         ...
 
@@ -268,7 +269,5 @@ def wanted_attributes(attributes: Attributes | None, names: frozenset[str]) -> A
     if attributes is None:
         return None
     return Attributes(
-        **{
-            name: getattr(attributes, name) for name in Attributes.__struct_fields__ if name in names
-        }
+        **{name: getattr(attributes, name) for name in Attributes.__struct_fields__ if name in names}
     )

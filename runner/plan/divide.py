@@ -25,8 +25,8 @@ from runner.plan.file import PlanWriter
 from runner.plan.folder import FolderName, split_folder_plan
 from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of
 
-DIVIDE_AFTER_ENTRIES = 4_000
-"""Trees up to here are planned sooner than workers start."""
+DIVIDE_AFTER_ENTRIES = 1_000
+"""Trees up to here are planned sooner than workers start. The walk goes on until they are there."""
 WORTHWHILE_ENTRIES = 30
 """Folders smaller than this, on average, cost more to hand over than to plan."""
 JUDGED_FOLDERS = 40
@@ -34,6 +34,8 @@ JUDGED_FOLDERS = 40
 
 class Workers(Protocol):
     """Where folders are planned; answers come as they are ready, each with its request's number."""
+
+    def ready(self) -> bool: ...
 
     def run(self, job: str, requests: Iterable[bytes]) -> Iterator[tuple[int, bytes]]: ...
 
@@ -65,7 +67,7 @@ def divided(
 
     Raises NotPlainError; then `writer` and `tally` are of no use. Memory: as one walk, and the answers on their way.
     """
-    return _Division(task, endpoints, selection, on_listed, writer, tally).run(workers)
+    return _Division(task, endpoints, selection, on_listed, writer, tally, workers).run()
 
 
 class _Division:
@@ -77,7 +79,10 @@ class _Division:
         on_listed: Callable[[int, int], None],
         writer: PlanWriter,
         tally: Tally,
+        workers: Callable[[], Workers],
     ) -> None:
+        self._start = workers
+        self._workers: Workers | None = None
         self._selection = selection
         self._on_listed = on_listed
         self._writer = writer
@@ -96,11 +101,12 @@ class _Division:
             delegated=self._delegated,
         )
 
-    def run(self, workers: Callable[[], Workers]) -> Planner:
+    def run(self) -> Planner:
         requests = self._requests()
         first = next(requests, None)
         if first is not None:
-            for number, answer in workers().run("plan_folder", itertools.chain((first,), requests)):
+            assert self._workers is not None
+            for number, answer in self._workers.run("plan_folder", itertools.chain((first,), requests)):
                 self._place(number, answer)
         self._planner.finish()
         self._on_listed(*self._listed())
@@ -124,7 +130,9 @@ class _Division:
             return False
         if self._answered >= JUDGED_FOLDERS and self._answered_entries < WORTHWHILE_ENTRIES * self._answered:
             return False
-        return self._selection.includes(folder)
+        if self._workers is None:
+            self._workers = self._start()
+        return self._workers.ready() and self._selection.includes(folder)
 
     def _descend(self, folder: Entry) -> bool:
         return folder.path not in self._delegated.paths and self._selection.descend(folder)

@@ -105,7 +105,7 @@ class _Spool:
         self._folder = ""
         self._pending: list[list[str | int | float]] = []
         # Closed by the table that owns the spool.
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES, prefix="sync-runner-")  # noqa: SIM115
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES, prefix="sync-runner-")
 
     def add(self, row: Row) -> None:
         if self.count >= self._at_most:

@@ -75,7 +75,7 @@ def stream_problems(folder: str, report: Report) -> Iterator[Problem]:
 
 def _stream(path: str, into: type[T]) -> Iterator[T]:
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed by the with below; only opening may fail quietly
+        file = open(path, "rb")
     except FileNotFoundError:
         return
     with file:

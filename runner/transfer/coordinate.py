@@ -6,8 +6,9 @@ so a worker mostly stays in one folder.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import msgspec
 
@@ -87,50 +88,76 @@ def carry_out(
     When `stopping` or a batch says that going on is pointless (no space, read-only), what was not begun is
     recorded as cancelled. Memory: the batches in flight, and 4 numbers a batch.
     """
-    sums = _Sums()
-    batches: list[JournalledBatch] = []
-    offset = 0
-    for stage_requests in _stages(reader):
-        sent: dict[int, tuple[int, list[bytes]]] = {}
-
-        def requests(
-            gathered: Iterator[tuple[int, list[bytes]]] = stage_requests,
-            sent: dict[int, tuple[int, list[bytes]]] = sent,
-        ) -> Iterator[bytes]:
-            for number, (first_id, lines) in enumerate(gathered):
-                if stopping() or sums.summary.abort:
-                    leftover.append((first_id, lines))
-                    return
-                sent[number] = (first_id, lines)
-                yield b"".join(lines)
-
-        leftover: list[tuple[int, list[bytes]]] = []
-
-        def settle(first_id: int, count: int, answer: bytes) -> None:
-            nonlocal offset
-            summary, lines = split_answer(answer)
-            journal.write(lines)
-            batches.append(JournalledBatch(first_id, count, offset, len(lines)))
-            offset += len(lines)
-            sums.add(summary)
-            on_batch(summary)
-
-        for number, answer in workers.run("transfer", requests()):
-            first_id, lines = sent.pop(number)
-            settle(first_id, len(lines), answer or lost_lines(lines))
-        message = "not begun: the destination takes no more" if sums.summary.abort else "cancelled"
-        for first_id, lines in leftover:
-            settle(first_id, len(lines), cancel_lines(lines, message))
-        for first_id, lines in stage_requests:
-            settle(first_id, len(lines), cancel_lines(lines, message))
-    journal.flush()
-    batches.sort(key=lambda batch: batch.first_id)
-    return Transferred(
-        sums.summary, tuple(sums.attention), sums.attention_total, tuple(batches), sums.summary.abort
-    )
+    coordinator = _Coordinator(journal, stopping, on_batch)
+    for stage in _stages(reader):
+        coordinator.carry_out(stage, workers)
+    return coordinator.transferred()
 
 
-def _stages(reader: PlanReader) -> Iterator[Iterator[tuple[int, list[bytes]]]]:
+class _Coordinator:
+    """Sends batches and settles their answers."""
+
+    def __init__(
+        self, journal: BinaryIO, stopping: Callable[[], bool], on_batch: Callable[[BatchSummary], None]
+    ) -> None:
+        self._journal = journal
+        self._stopping = stopping
+        self._on_batch = on_batch
+        self._sums = _Sums()
+        self._batches: list[JournalledBatch] = []
+        self._offset = 0
+        self._sent: dict[int, _Batch] = {}
+
+    def carry_out(self, stage: Iterator[_Batch], workers: Workers) -> None:
+        """All batches of one stage; what is not sent any more is recorded as cancelled."""
+        for number, answer in workers.run("transfer", self._requests(stage)):
+            batch = self._sent.pop(number)
+            self._settle(batch, answer or lost_lines(batch.lines))
+        aborted = self._sums.summary.abort
+        message = "not begun: the destination takes no more" if aborted else "cancelled"
+        for batch in stage:
+            self._settle(batch, cancel_lines(batch.lines, message))
+
+    def transferred(self) -> Transferred:
+        self._batches.sort(key=lambda batch: batch.first_id)
+        sums = self._sums
+        return Transferred(
+            sums.summary,
+            tuple(sums.attention),
+            sums.attention_total,
+            tuple(self._batches),
+            sums.summary.abort,
+        )
+
+    def _requests(self, stage: Iterator[_Batch]) -> Iterator[bytes]:
+        for number in itertools.count():
+            if self._stopping() or self._sums.summary.abort:
+                return
+            batch = next(stage, None)
+            if batch is None:
+                return
+            self._sent[number] = batch
+            yield b"".join(batch.lines)
+
+    def _settle(self, batch: _Batch, answer: bytes) -> None:
+        summary, lines = split_answer(answer)
+        self._journal.write(lines)
+        # What is done is on record, whatever happens to this process next.
+        self._journal.flush()
+        self._batches.append(JournalledBatch(batch.first_id, len(batch.lines), self._offset, len(lines)))
+        self._offset += len(lines)
+        self._sums.add(summary)
+        self._on_batch(summary)
+
+
+class _Batch(NamedTuple):
+    """A slice of the plan: the id of its first action, and its lines."""
+
+    first_id: int
+    lines: list[bytes]
+
+
+def _stages(reader: PlanReader) -> Iterator[Iterator[_Batch]]:
     """One iterator of batches a stage; each must be exhausted before the next is asked for."""
     decoder = msgspec.json.Decoder(_Slim)
     lines = reader.lines()
@@ -139,13 +166,13 @@ def _stages(reader: PlanReader) -> Iterator[Iterator[tuple[int, list[bytes]]]]:
     if first is not None:
         pending.append((first, decoder.decode(first)))
 
-    def batches_of(stage: Stage) -> Iterator[tuple[int, list[bytes]]]:
+    def batches_of(stage: Stage) -> Iterator[_Batch]:
         gathered: list[bytes] = []
         first_id = size = 0
         while pending and pending[0][1].stage is stage:
             line, slim = pending.pop()
             if gathered and (len(gathered) >= BATCH_ACTIONS or size + slim.size_bytes > BATCH_BYTES):
-                yield first_id, gathered
+                yield _Batch(first_id, gathered)
                 gathered, size = [], 0
             if not gathered:
                 first_id = slim.id
@@ -155,7 +182,7 @@ def _stages(reader: PlanReader) -> Iterator[Iterator[tuple[int, list[bytes]]]]:
             if following is not None:
                 pending.append((following, decoder.decode(following)))
         if gathered:
-            yield first_id, gathered
+            yield _Batch(first_id, gathered)
 
     while pending:
         yield batches_of(pending[0][1].stage)

@@ -65,9 +65,7 @@ class Performer:
         # Wall time moves with the monotonic clock from here on: one look at the calendar is enough.
         self._wall_offset = clock.now().timestamp() - clock.monotonic()
         self._copies = (
-            destination
-            if isinstance(destination, CopiesFrom) and destination.copies_from(source)
-            else None
+            destination if isinstance(destination, CopiesFrom) and destination.copies_from(source) else None
         )
         # Asking what a location can do is slow: once is enough.
         self._sets_attributes = destination if isinstance(destination, SetsAttributes) else None
@@ -106,7 +104,11 @@ class Performer:
                     status = OutcomeStatus.FAILED
                     message = "the destination refused " + ", ".join(written.refused)
                     problem = Problem(
-                        action.path, Phase.TRANSFERRING, EntryCode.ATTRIBUTES_REFUSED, message, side="destination"
+                        action.path,
+                        Phase.TRANSFERRING,
+                        EntryCode.ATTRIBUTES_REFUSED,
+                        message,
+                        side="destination",
                     )
             return Outcome(
                 action.id,
@@ -134,7 +136,11 @@ class Performer:
             return OutcomeStatus.CANCELLED, _problem(action, error), None
         if code is EntryCode.STALE:
             if self._is_done_already(action):
-                return OutcomeStatus.DONE, None, "already gone" if action.source is None else "already as planned"
+                return (
+                    OutcomeStatus.DONE,
+                    None,
+                    "already gone" if action.source is None else "already as planned",
+                )
             return OutcomeStatus.STALE, _problem(action, error), None
         if code is EntryCode.NOT_FOUND:
             if action.kind in (ActionKind.DELETE, ActionKind.QUARANTINE):

@@ -148,7 +148,9 @@ class Verifier:
         if anew is None or actual is None or actual.kind is not planned.kind:
             return anew
         return msgspec.structs.replace(
-            anew, verdict=Verdict.CHANGED_DURING_TRANSFER, message="the source changed again after it was copied"
+            anew,
+            verdict=Verdict.CHANGED_DURING_TRANSFER,
+            message="the source changed again after it was copied",
         )
 
     def _check_pair(self, pair: Pair) -> Finding | None:

@@ -24,7 +24,9 @@ def judge_facts(
             "missing at the destination",
         )
     if actual.kind is not expected.kind:
-        return _finding(expected, Verdict.CHECKSUM_FAILURE, [("kind", expected.kind.value, actual.kind.value)], checked_by)
+        return _finding(
+            expected, Verdict.CHECKSUM_FAILURE, [("kind", expected.kind.value, actual.kind.value)], checked_by
+        )
     content: list[tuple[str, str, str]] = []
     if expected.kind is Kind.FILE and expected.size_bytes != actual.size_bytes:
         content.append(("size", str(expected.size_bytes), str(actual.size_bytes)))
@@ -68,9 +70,7 @@ def not_linked(expected: Entry, leader: str | None, checked_by: str) -> Finding:
     return _finding(expected, Verdict.METADATA_FAILURE, [("link_group", wanted, "not so")], checked_by)
 
 
-def differing_metadata(
-    expected: Entry, actual: Entry, mtime_tolerance_ns: int
-) -> list[tuple[str, str, str]]:
+def differing_metadata(expected: Entry, actual: Entry, mtime_tolerance_ns: int) -> list[tuple[str, str, str]]:
     """(field, expected, actual) of every metadata field known on both sides that differs."""
     rows = []
     left, right = expected.mtime_ns, actual.mtime_ns

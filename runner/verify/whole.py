@@ -61,7 +61,11 @@ class WholeTree:
         verified = failed = Counts()
         size = 0
         for summary in _answered(workers, "verify_pairs", self._requests(), lost_pairs):
-            verified, failed, size = verified + summary.verified, failed + summary.failed, size + summary.bytes
+            verified, failed, size = (
+                verified + summary.verified,
+                failed + summary.failed,
+                size + summary.bytes,
+            )
             self._findings.extend(summary.findings)
             on_batch(summary)
         self._settle_folder_times()

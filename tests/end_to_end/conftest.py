@@ -58,7 +58,9 @@ class Project:
             env={**os.environ, "NO_COLOR": "1"},
             timeout=120,
         )
-        ran = Ran(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+        ran = Ran(
+            done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        )
         assert "Traceback" not in ran.err + ran.out, ran.err
         assert expect is None or ran.code == expect, f"{ran.code} != {expect}\n{ran.out}\n{ran.err}"
         return ran

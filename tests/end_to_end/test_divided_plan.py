@@ -14,11 +14,11 @@ import pytest
 
 from runner.clock import SystemClock
 from runner.config.build import load_configuration
+from runner.execution.circumstances import circumstances, read_selection
 from runner.execution.context import Context
 from runner.execution.crew import Crew
 from runner.locations.pair import Endpoints
 from runner.locations.registry import Registry
-from runner.execution.circumstances import circumstances, read_selection
 from runner.plan import divide
 from runner.plan.file import PlanWriter, write_plan_file
 from runner.plan.prepare import prepare
@@ -100,7 +100,10 @@ def plans(folder: Path, **task: Any) -> Iterator[bytes]:
 
             def pool(crew: Crew = crew, asked: list[int] = asked) -> divide.Workers:
                 asked.append(1)
-                return crew.pool()
+                workers = crew.pool()
+                # A real walk goes on until they are there; here they have to be.
+                workers.ready(wait=True)
+                return workers
 
             prepared = prepare(
                 one,

@@ -97,7 +97,9 @@ def test_everything_arrives_and_a_second_plan_is_empty(project: Project) -> None
     assert manifest(str(project.destination)) == manifest(str(project.source))
     summary = project.run("plan", "t", "--json", "--detailed-exitcode").json
     assert summary["trailer"]["actions"] == 0
-    allocated = [os.stat(root / "plain" / "sparse").st_blocks * 512 for root in (project.source, project.destination)]
+    allocated = [
+        os.stat(root / "plain" / "sparse").st_blocks * 512 for root in (project.source, project.destination)
+    ]
     assert allocated[1] <= allocated[0] + 65_536
 
 

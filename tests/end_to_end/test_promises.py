@@ -48,14 +48,28 @@ def test_plan_writes_nothing_under_either_root(project: Project) -> None:
     project.configure(options={"preserve_deleted_files": "remove", "compare": "checksum"})
     trace = project.folder / "trace"
     subprocess.run(
-        ["strace", "-f", "-y", "-qq", "-o", str(trace), "-e", "trace=%file,%desc", sys.executable, "-m", "runner"]
+        [
+            "strace",
+            "-f",
+            "-y",
+            "-qq",
+            "-o",
+            str(trace),
+            "-e",
+            "trace=%file,%desc",
+            sys.executable,
+            "-m",
+            "runner",
+        ]
         + ["plan", "t", "-q"],
         cwd=project.folder,
         check=True,
         stdout=subprocess.DEVNULL,
     )
     roots = (str(project.source), str(project.destination))
-    touching = [line for line in trace.read_text(errors="replace").splitlines() if any(root in line for root in roots)]
+    touching = [
+        line for line in trace.read_text(errors="replace").splitlines() if any(root in line for root in roots)
+    ]
     assert touching, "the trace saw the listing"
     writes = [
         line
@@ -253,7 +267,9 @@ def test_check_reports_drift_and_writes_nothing(project: Project) -> None:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_leaves_whole_files_and_the_next_finishes(project: Project, stop: signal.Signals) -> None:
+def test_a_stopped_run_leaves_whole_files_and_the_next_finishes(
+    project: Project, stop: signal.Signals
+) -> None:
     fill(project.source, 6_000, size=9_000)
     process = subprocess.Popen(
         [sys.executable, "-m", "runner", "run", "t", "-q", "--no-progress"],

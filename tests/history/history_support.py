@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.clock import iso_utc
+from runner.history.process import process_key
+from runner.history.started import Started
 from runner.history.state import StateDirectory
 from runner.model.action import Finding
 from runner.model.entry import Phase
@@ -76,3 +78,26 @@ def store_report(state: StateDirectory, report: Report) -> str:
     folder = state.execution_folder(report.execution.execution_id, create=True)
     Path(folder, "report.json").write_bytes(encode_line(report))
     return folder
+
+
+def started(
+    execution_id: str,
+    *,
+    task: str = "photos",
+    host: str = "nas",
+    pid: int = 1,
+    started_at: datetime = START,
+) -> Started:
+    """What an execution notes when it begins in process `pid`."""
+    return Started(
+        execution_id=execution_id,
+        task=task,
+        trigger=Trigger.MANUAL,
+        config_file="/etc/sync.yaml",
+        config_digest="c0ffee",
+        filter_digest="f11",
+        host=host,
+        pid=pid,
+        process_key=process_key(pid),
+        started_at=started_at,
+    )

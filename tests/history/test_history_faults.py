@@ -12,19 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from history_support import MakesReport, store_report
+from history_support import MakesReport, started, store_report
 from sqlalchemy import event
 
 from runner.errors import MissingExtraError, UsageError
 from runner.history.records import HistoryUnavailable
 from runner.history.state import StateDirectory
 from runner.history.store import History, open_history
-from runner.model.execution import Trigger
-from runner.testing.fake_clock import START, FakeClock
+from runner.testing.fake_clock import FakeClock
 
 
 def start(history: History, execution_id: str) -> None:
-    history.record_start(execution_id, "photos", Trigger.MANUAL, "f", "c", "d", "nas", 1, START)
+    history.record_start(started(execution_id))
 
 
 def test_durability_is_as_promised(history: History, state: StateDirectory) -> None:
@@ -66,13 +65,15 @@ WRITER = """
 import os, sys
 from datetime import UTC, datetime
 from runner.clock import SystemClock
+from runner.history.started import Started
 from runner.history.store import open_history
 from runner.model.execution import Trigger
 history = open_history(sys.argv[1], SystemClock())
 start = datetime(2026, 3, 1, tzinfo=UTC)
 number = 0
 while True:
-    history.record_start(f"{number:012x}", "photos", Trigger.MANUAL, "f", "c", "d", "nas", os.getpid(), start)
+    name = f"{number:012x}"
+    history.record_start(Started(name, "photos", Trigger.MANUAL, "f", "c", "d", "nas", os.getpid(), None, start))
     os.write(1, b"%012x\\n" % number)
     number += 1
 """

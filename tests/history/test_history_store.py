@@ -6,15 +6,17 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
-from history_support import MakesReport, store_report
+from history_support import MakesReport, started, store_report
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from runner.history import migrate as migrate_module
 from runner.history.records import FailedFinding, HistoryRow, HistoryStatus, HistoryUnavailable, LastSuccess
+from runner.history.started import STARTED_FILE, note_start
 from runner.history.state import StateDirectory
 from runner.history.store import History, open_history
 from runner.history.tables import METADATA
@@ -27,9 +29,7 @@ from runner.testing.fake_clock import START, FakeClock
 def start(
     history: History, execution_id: str, *, pid: int = 1, task: str = "photos", host: str = "nas"
 ) -> None:
-    history.record_start(
-        execution_id, task, Trigger.MANUAL, "/etc/sync.yaml", "c0ffee", "f11", host, pid, START
-    )
+    history.record_start(started(execution_id, task=task, host=host, pid=pid))
 
 
 def test_an_execution_from_start_to_end(history: History, report_of: MakesReport) -> None:
@@ -246,9 +246,7 @@ def test_pruning_keeps_the_young_the_latest_the_last_success_and_the_running(
             findings=(Finding("a", Verdict.FILE_ADDED),),
         )
         history.record_end(report, store_report(state, report))
-    history.record_start(
-        "65a000000000", "photos", Trigger.MANUAL, "f", "c", "d", "nas", 1, START - timedelta(days=200)
-    )
+    history.record_start(started("65a000000000", started_at=START - timedelta(days=200)))
     assert history.prune(30, 2, state) == ["65a000000001", "65a000000003"]
     assert [row.execution_id[-1] for row in history.list()] == ["5", "4", "2", "0"]
     assert state.execution_ids() == ["65a000000002", "65a000000004", "65a000000005"]
@@ -355,3 +353,29 @@ def test_counters_of_an_older_row_take_todays_defaults(history: History, state: 
         connection.execute(text("""UPDATE executions SET counters = '{"listed": {"files": 7}, "gone": 1}'"""))
     row = history.get("65a000000001")
     assert row is not None and row.counters == msgspec.structs.replace(Counters(), listed=Counts(files=7))
+
+
+# -- what execution folders say ------------------------------------------------------------------------------
+
+
+def test_a_start_noted_in_its_folder_is_taken_over_once(history: History, state: StateDirectory) -> None:
+    state.prepare()
+    folder = state.execution_folder("65a000000001", create=True)
+    note_start(folder, started("65a000000001", pid=os.getpid()))
+    assert history.backfill(state) == []
+    row = history.get("65a000000001")
+    assert row is not None and (row.status, row.pid) == (HistoryStatus.RUNNING, os.getpid())
+    assert history.mark_interrupted("nas") == []
+    assert [one.status for one in history.mark_interrupted("nas", lambda pid, key: True)] == [
+        HistoryStatus.ERROR
+    ]
+    assert history.backfill(state) == []
+    assert len(history.list()) == 1
+
+
+def test_a_torn_start_is_no_execution(history: History, state: StateDirectory) -> None:
+    state.prepare()
+    folder = state.execution_folder("65a000000001", create=True)
+    Path(folder, STARTED_FILE).write_bytes(b'{"execution_id":"65a0')
+    assert history.backfill(state) == []
+    assert history.list() == []
