@@ -177,14 +177,7 @@ def test_a_folder_s_time_follows_from_what_is_found_in_it() -> None:
     bench.right.node("").mtime_ns = 99
     found = [(one.path, one.verdict.value) for one in bench.whole().findings]
     # The root's own time has no such excuse: nothing directly in it is wrong.
-    assert found == [
-        ("", "metadata_failure"),
-        ("d/b", "file_removed"),
-        ("d/c", "metadata_failure"),
-    ] or found == [
-        ("", "metadata_failure"),
-        ("d/b", "file_removed"),
-    ]
+    assert found == [("", "metadata_failure"), ("d/b", "file_removed"), ("d/c", "metadata_failure")]
 
 
 def test_times_within_the_tolerance_are_equal() -> None:
@@ -304,7 +297,10 @@ def test_what_was_carried_out(
 ) -> None:
     bench = Bench(tree(left).memory(), tree(right).memory())
     _, found = checked(bench, carried(bench, kind, path))
-    assert found == [(path, verdict) for verdict in expected]
+    # Which of both kinds stands there now is for the finding to say.
+    assert [(one.rstrip("/"), verdict) for one, verdict in found] == [
+        (path.rstrip("/"), verdict) for verdict in expected
+    ]
 
 
 @pytest.mark.parametrize("status", [status for status in OutcomeStatus if status is not OutcomeStatus.DONE])
