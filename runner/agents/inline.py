@@ -9,6 +9,7 @@ from runner.agents.limits import Bandwidth
 from runner.agents.shared import SharedPage, check_not_stopped
 from runner.clock import Clock
 from runner.locations.registry import Registry
+from runner.transfer.bandwidth import remaining_wait
 
 
 class InlineThrottle:
@@ -27,10 +28,12 @@ class InlineThrottle:
         self._on_bytes()
         check_not_stopped(self._page)
         remaining = self._bandwidth.take(size_bytes)
+        rate = self._bandwidth.rate
         while remaining > 0:
-            # Short naps, so that a stop is seen.
+            # Short naps, so that a stop and a changed limit are seen.
             self._clock.sleep(min(remaining, 0.2))
-            remaining -= 0.2
+            before, rate = rate, self._bandwidth.rate
+            remaining = remaining_wait(remaining - 0.2, before, rate)
             self._on_bytes()
             check_not_stopped(self._page)
         self._page.add_bytes(0, size_bytes)

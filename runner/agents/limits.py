@@ -30,8 +30,13 @@ class Bandwidth:
     @property
     def limited(self) -> bool:
         """Whether a limit is in force now."""
+        return self.rate is not None
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes per second that may pass now; None = unlimited."""
         self._look()
-        return self._bucket.rate is not None
+        return self._bucket.rate
 
     @property
     def may_ever_limit(self) -> bool:

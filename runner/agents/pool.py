@@ -20,6 +20,7 @@ from runner.agents.orders import encode_order
 from runner.agents.shared import SharedPage
 from runner.clock import Clock
 from runner.errors import LocationUnavailableError
+from runner.transfer.bandwidth import remaining_wait
 
 IN_FLIGHT = 2
 TICK_SECONDS = 0.1
@@ -55,11 +56,13 @@ class WorkerPool:
         self._on_tick = on_tick
         self._selector = selectors.DefaultSelector()
         self._grants: list[tuple[float, _Worker]] = []
+        self._rate = bandwidth.rate
         payload = encode_order(order)
         self._workers = [self._start(slot, payload) for slot in range(size)]
 
     def run(self, job: str, requests: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-        """Answers as they come. A request whose worker died is answered with b'' and nothing else.
+        """Answers as they come. A request whose worker died is answered with b'' and nothing else; so are all
+        that follow when no worker is left.
 
         Raises LocationUnavailableError when the workers cannot open the locations.
         """
@@ -80,10 +83,9 @@ class WorkerPool:
                 if exhausted and not any(worker.requests for worker in self._workers):
                     return
                 if not self._workers:
-                    raise LocationUnavailableError(
-                        "all worker processes ended unexpectedly",
-                        remedy="Run again; if it repeats, see the system log (out of memory?).",
-                    )
+                    # Nobody is left to do it. Each request is answered, so that whoever counts can count.
+                    yield from ((number, b"") for number, _ in source)
+                    return
                 self._wait(answers)
                 yield from answers
                 answers.clear()
@@ -164,9 +166,14 @@ class WorkerPool:
         self._selector.modify(worker.connection, events, worker)
 
     def _wait(self, answers: list[tuple[int, bytes]]) -> None:
-        self._page.limited = self._bandwidth.limited
         timeout = TICK_SECONDS
         now = self._clock.monotonic()
+        before, self._rate = self._rate, self._bandwidth.rate
+        self._page.limited = self._rate is not None
+        if before != self._rate:
+            self._grants = [
+                (now + remaining_wait(at - now, before, self._rate), worker) for at, worker in self._grants
+            ]
         if self._grants:
             timeout = max(0.0, min(timeout, min(at for at, _ in self._grants) - now))
         for key, events in self._selector.select(timeout):

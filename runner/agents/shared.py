@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 
 from runner.errors import EntryCode, EntryError
 
@@ -19,7 +18,7 @@ STOP = 2
 
 
 class SharedPage:
-    """Layout: byte 0 stop level (0, DRAIN, STOP), byte 1 limit in force, from byte 64 one u64 a worker."""
+    """Layout: byte 0 stop level (0, DRAIN, STOP), byte 1 limit in force, from byte 64 one native u64 a worker."""
 
     def __init__(self, handle: int | None = None) -> None:
         """`handle` None makes a new page; else maps the one that was inherited."""
@@ -27,6 +26,7 @@ class SharedPage:
         if handle is None:
             os.ftruncate(self.handle, mmap.PAGESIZE)
         self._page = mmap.mmap(self.handle, mmap.PAGESIZE)
+        self._counters = memoryview(self._page)[_COUNTERS:].cast("Q")
 
     @property
     def stop_level(self) -> int:
@@ -45,12 +45,11 @@ class SharedPage:
         self._page[_LIMITED] = int(limited)
 
     def add_bytes(self, slot: int, size_bytes: int) -> None:
-        offset = _COUNTERS + 8 * slot
-        (before,) = struct.unpack_from("<Q", self._page, offset)
-        struct.pack_into("<Q", self._page, offset, before + size_bytes)
+        """Each worker has a slot of its own, so nothing need be locked."""
+        self._counters[slot] += size_bytes
 
     def bytes_moved(self, slots: int) -> int:
-        return sum(struct.unpack_from(f"<{slots}Q", self._page, _COUNTERS))
+        return sum(self._counters[:slots])
 
     @staticmethod
     def slots() -> int:
@@ -58,6 +57,7 @@ class SharedPage:
         return (mmap.PAGESIZE - _COUNTERS) // 8
 
     def close(self) -> None:
+        self._counters.release()
         self._page.close()
         os.close(self.handle)
 

@@ -68,6 +68,12 @@ class WorkerThrottle:
         self._channel = channel
 
     def take(self, size_bytes: int) -> None:
+        page = self._page
+        if page.stop_level or page.limited:
+            self._take_slowly(size_bytes)
+        page.add_bytes(self._slot, size_bytes)
+
+    def _take_slowly(self, size_bytes: int) -> None:
         check_not_stopped(self._page)
         remaining = size_bytes
         while remaining > 0 and self._page.limited:
@@ -77,7 +83,6 @@ class WorkerThrottle:
                 raise SystemExit(1)
             check_not_stopped(self._page)
             remaining -= wanted
-        self._page.add_bytes(self._slot, size_bytes)
 
 
 def main() -> None:

@@ -26,10 +26,11 @@ class TokenBucket:
         return self._rate
 
     def set_rate(self, rate_bytes_per_second: int | None, now: float) -> None:
-        """What was earned or owed so far stays, measured in seconds rather than bytes."""
+        """What was earned so far stays in seconds; what is owed is paid at whichever rate is done with it sooner."""
         self._refill(now)
         if self._rate and rate_bytes_per_second:
-            self._tokens *= rate_bytes_per_second / self._rate
+            in_seconds = self._tokens * rate_bytes_per_second / self._rate
+            self._tokens = max(in_seconds, self._tokens) if self._tokens < 0 else in_seconds
         else:
             self._tokens = 0.0
         self._rate = rate_bytes_per_second
@@ -48,6 +49,13 @@ class TokenBucket:
             earned = (now - self._at) * self._rate
             self._tokens = min(self._rate * BURST_SECONDS, self._tokens + earned)
         self._at = now
+
+
+def remaining_wait(seconds: float, before: int | None, after: int | None) -> float:
+    """What is left of a wait when the rate has changed meanwhile: shorter when it rose, never longer."""
+    if after is None:
+        return 0.0
+    return seconds if before is None else seconds * min(1.0, before / after)
 
 
 def limit_at(windows: Sequence[BandwidthWindow], now: datetime, zone: tzinfo) -> int | None:

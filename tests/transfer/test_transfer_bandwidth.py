@@ -15,7 +15,7 @@ from runner.agents.shared import DRAIN, STOP, SharedPage
 from runner.errors import EntryCode, EntryError
 from runner.model.task import BandwidthWindow, TaskOptions
 from runner.testing.fake_clock import FakeClock
-from runner.transfer.bandwidth import BURST_SECONDS, TokenBucket, limit_at
+from runner.transfer.bandwidth import BURST_SECONDS, TokenBucket, limit_at, remaining_wait
 
 MIB = 1 << 20
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -59,12 +59,56 @@ def test_unlimited_waits_for_nobody() -> None:
     assert [bucket.take(10 * MIB, 0.0) for _ in range(3)] == [0.0, 0.0, 0.0]
 
 
-def test_a_changed_rate_keeps_what_is_owed_in_seconds() -> None:
-    bucket = TokenBucket(100, 0.0)
-    assert bucket.take(200, 0.0) == 0.0
-    bucket.set_rate(1000, 1.0)
-    assert bucket.rate == 1000
-    assert bucket.take(1, 1.0) == pytest.approx(1.0)
+CHANGES = [
+    ("faster: what is owed is paid sooner", 100, 1000, 0.1),
+    ("slower: what is owed takes no longer", 1000, 100, 0.1),
+    ("as before", 100, 100, 1.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"), [case[1:] for case in CHANGES], ids=[case[0] for case in CHANGES]
+)
+def test_a_changed_rate(before: int, after: int, expected: float) -> None:
+    bucket = TokenBucket(before, 0.0)
+    assert bucket.take(100, 0.0) == 0.0
+    bucket.set_rate(after, 0.0)
+    assert bucket.rate == after
+    assert bucket.take(1, 0.0) == pytest.approx(expected)
+
+
+WAITS = [
+    ("ten times as fast", 100, 1000, 0.5),
+    ("half as fast", 100, 50, 5.0),
+    ("lifted", 100, None, 0.0),
+    ("newly limited", None, 100, 5.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"), [case[1:] for case in WAITS], ids=[case[0] for case in WAITS]
+)
+def test_what_is_left_of_a_wait(before: int | None, after: int | None, expected: float) -> None:
+    assert remaining_wait(5.0, before, after) == pytest.approx(expected)
+
+
+def test_a_lifted_limit_ends_a_wait_in_this_process() -> None:
+    clock, page = FakeClock(), SharedPage()
+    wanted: list[int | None] = [None]
+    bandwidth = Bandwidth(options(window(10)), clock, lambda: wanted[0])
+    ticks = []
+
+    def tick() -> None:
+        ticks.append(clock.monotonic())
+        if len(ticks) == 8:
+            wanted[0] = 0
+
+    throttle = InlineThrottle(page, bandwidth, clock, tick)
+    throttle.take(10_000)
+    began = clock.monotonic()
+    throttle.take(1)
+    assert clock.monotonic() - began < 5
+    page.close()
 
 
 def test_a_lifted_limit_lets_all_pass_and_a_new_one_starts_afresh() -> None:
