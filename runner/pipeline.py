@@ -72,9 +72,9 @@ def run_task(task: Task, context: Context, trigger: Trigger = Trigger.MANUAL) ->
             ):
                 record.enter(Phase.PREPARING)
                 with contextlib.closing(PlanWriter()) as writer:
-                    plan_file = record.keep_plan(_prepare(task, context, endpoints, writer, crew))
+                    reader = record.keep_plan(_prepare(task, context, endpoints, writer, crew))
                 record.refuse_if_guarded()
-                _carry_out(task, record, endpoints, crew, PlanReader(plan_file))
+                _carry_out(task, record, endpoints, crew, reader)
         return record.report()
 
 

@@ -127,14 +127,14 @@ class ExecutionRecord:
                 self._endpoints[side] = endpoint_summary(endpoints, self.task, side)
             yield endpoints
 
-    def keep_plan(self, prepared: Prepared) -> str:
-        """Write this execution's plan into its folder; returns the path."""
+    def keep_plan(self, prepared: Prepared) -> PlanReader:
+        """Write this execution's plan into its folder; returns it, open for reading."""
         path = os.path.join(self.folder, "plan.jsonl")
         trailer = write_plan_file(path, prepared.writer, prepared.header, prepared.trailer)
         self._adopt(
             trailer.counters, trailer.guards, trailer.problems, trailer.problems_total, trailer.digest
         )
-        return path
+        return PlanReader(path, (prepared.header, trailer))
 
     def adopt_plan(self, reader: PlanReader) -> None:
         """Take a reviewed plan as this execution's own; a copy is kept in its folder."""

@@ -448,8 +448,11 @@ class Planner:
         return True
 
     def _touch(self, path: str) -> None:
+        stack = self._stack
+        if stack and stack[-1].touched and path.find("/", len(stack[-1].path)) in (-1, len(path) - 1):
+            return  # nearly always: one more entry of the folder the walk is in
         parent = parent_path(path)
-        for folder in reversed(self._stack):
+        for folder in reversed(stack):
             if folder.path == parent:
                 folder.touched = True
                 return

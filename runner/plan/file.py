@@ -188,9 +188,10 @@ class PlanReader:
     Raises PlanFileError when it is damaged, cut short, or of another version. Memory: one line.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, known: tuple[PlanHeader, PlanTrailer] | None = None) -> None:
+        """`known` header and trailer of a file that this very process has just written: it is not checked."""
         self.path = path
-        self.header, self.trailer = self._check()
+        self.header, self.trailer = known if known is not None else self._check()
 
     def lines(self) -> Iterator[bytes]:
         """The action lines, as stored, in order of execution."""
