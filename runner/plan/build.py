@@ -140,8 +140,6 @@ class Planner:
         if self._tally.incomplete:
             self._writer.withhold(Stage.REMOVE, _REMOVALS)
             self._writer.withhold(Stage.MAKE_WAY, _REMOVALS)
-        else:
-            self._highlights.include(self._highlighted_removals)
 
     # -- parts of the tree that others plan ----------------------------------------------------------------
 
@@ -236,11 +234,17 @@ class Planner:
 
     def largest(self) -> tuple[Action, ...]:
         """The plan's largest actions, largest first."""
-        return self._highlights.largest()
+        return self._shown().largest()
 
     def first(self) -> tuple[Action, ...]:
         """The plan's first actions of each kind."""
-        return self._highlights.first()
+        return self._shown().first()
+
+    def _shown(self) -> Highlights:
+        """Removals are highlights of their own until it is known that none is withheld."""
+        if self._tally.incomplete:
+            return self._highlights
+        return self._highlights.together_with(self._highlighted_removals)
 
     # -- decisions -----------------------------------------------------------------------------------------
 

@@ -37,10 +37,12 @@ class Highlights:
                 # What is as large as the smallest of these may still win by its path.
                 self._least = -self._rows[-1][0] - 1
 
-    def include(self, other: Highlights) -> None:
-        """Add what another one gathered of other kinds."""
-        self._first.update(other._first)
-        self._rows += other._rows
+    def together_with(self, other: Highlights) -> Highlights:
+        """These and what another one gathered of other kinds; both stay as they are."""
+        both = Highlights()
+        both._first = {**self._first, **other._first}
+        both._rows = self._rows + other._rows
+        return both
 
     def gathered(self) -> tuple[Action, ...]:
         """Everything that may still be shown, each once, for `gather`."""
