@@ -164,7 +164,7 @@ def _prepare(task: Task, context: Context, endpoints: Endpoints, writer: PlanWri
     told = circumstances(task, context)
     prepared = prepare(task, endpoints, selection, told, writer, workers=crew.pool)
     totals = prepared.trailer.totals
-    context.subscriber(Planned(prepared.trailer.actions, totals.bytes_to_write))
+    context.subscriber(Planned(totals.changes, totals.bytes_to_write))
     return prepared
 
 

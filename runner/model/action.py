@@ -86,8 +86,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What an action did.
 
     `bytes` is the content that was read and written; `digest` (algorithm:hex) is of the content as read from
-    the source; `written` is the destination's entry afterwards where it was looked at; `started_at` is seconds
-    since 1970 UTC.
+    the source; `started_at` is seconds since 1970 UTC. `housekeeping`: a folder's times were restored after changes
+    inside it, which nobody asked for by name.
     """
 
     action_id: int
@@ -102,6 +102,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     problem: Problem | None = None
     agent: str | None = None
     note: str | None = None
+    housekeeping: bool = False
 
 
 class Verdict(enum.StrEnum):

@@ -25,7 +25,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The end of PREPARING: what will be done."""
+    """The end of PREPARING: how many changes a person would name will be made, and the bytes they write."""
 
     actions: int
     size_bytes: int

@@ -71,7 +71,7 @@ def describe_difference(finding: Finding) -> str:
 
 
 def stream_rows(folder: str, report: Report) -> Iterator[Row]:
-    """Outcomes in file order, then findings without an outcome, then problems without one.
+    """Outcomes in file order (folders whose times were merely restored left out), then findings without an outcome, then problems without one.
 
     Holds the first JOINED_AT_MOST findings and as many problems (about 1 KB each); those beyond are not
     joined to their outcome but follow as rows of their own: nothing is left out, however many there are.
@@ -84,6 +84,8 @@ def stream_rows(folder: str, report: Report) -> Iterator[Row]:
     done = OutcomeStatus.DONE
     for outcome in stream_outcomes(folder, report):
         path, status, problem = outcome.path, outcome.status, outcome.problem
+        if outcome.housekeeping and status is done and path not in waiting_findings:
+            continue  # nobody asked for it by name, and it went well
         finding = findings.take(path) if path in waiting_findings else None
         if path in waiting_problems and (problem is not None or status is not done):
             reported = problems.take(path)

@@ -123,6 +123,7 @@ class Performer:
                 problem,
                 self._agent,
                 note,
+                action.is_housekeeping,
             )
 
     # -- errors --------------------------------------------------------------------------------------------
