@@ -180,7 +180,7 @@ class Merge:
                         else:
                             yield difference
                 destination = next_destination()
-        yield from (held for held in self._held if held.reasons)
+        yield from _innermost_first(self._held)
         self._held = []
 
     # -- the streams ---------------------------------------------------------------------------------------
@@ -267,6 +267,8 @@ class Merge:
     def _missing(self, entry: Entry) -> Difference | None:
         """Without reasons: an entry that takes no part, held to protect a folder that stands in its place."""
         if entry.path in self._delegated.paths:
+            if self._unknown_destination.covers(entry.path):
+                raise NotPlainError
             return Difference(entry.path, entry, None, MISSING)
         if not self._takes_part(entry):
             return None if entry.kind is Kind.DIRECTORY or self._hides(entry) else _bystander(entry)
@@ -317,13 +319,13 @@ class Merge:
     def _release(self, path: str) -> Iterator[Difference]:
         """Held differences whose folder twin can no longer come, now that the walk is at `path`."""
         # The twin of `a` is `a/`; it can still come while the walk stands before it.
-        staying = []
-        for difference in self._held:
-            if path.startswith(difference.path) and path_before(path, difference.path + "/"):
-                staying.append(difference)
-            elif difference.reasons:
-                yield difference
-        self._held = staying
+        staying = [
+            difference
+            for difference in self._held
+            if path.startswith(difference.path) and path_before(path, difference.path + "/")
+        ]
+        passed, self._held = self._held[len(staying) :], staying
+        yield from _innermost_first(passed)
 
     # -- both sides ----------------------------------------------------------------------------------------
 
@@ -384,6 +386,11 @@ class Merge:
             if not self._reports_equal:
                 return None
         return Difference(source.path, source, destination, ())
+
+
+def _innermost_first(held: list[Difference]) -> Iterator[Difference]:
+    """`a!/a` before `a`: whoever plans has then left `a!/` when `a` comes, as it would have at `a/`."""
+    return (difference for difference in reversed(held) if difference.reasons)
 
 
 def _bystander(entry: Entry) -> Difference:

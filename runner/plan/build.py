@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from runner.diff.merge import NotPlainError
 from runner.diff.tally import Tally
 from runner.errors import EntryCode
 from runner.locations.protocol import Capabilities
@@ -56,7 +57,10 @@ class _Folder:
 
 
 class PlannerSums(msgspec.Struct, frozen=True):
-    """What a planner has decided, in numbers and highlights. Counts and bytes are by action kind."""
+    """What a planner has decided, in numbers and highlights. Counts and bytes are by action kind.
+
+    Names of folders are no keys: a key cannot be told in JSON when it is not UTF-8.
+    """
 
     counts: dict[str, int]
     bytes: dict[str, int]
@@ -64,7 +68,7 @@ class PlannerSums(msgspec.Struct, frozen=True):
     restored: int
     prepared: Counts
     deleted: Counts
-    deletions_by_folder: dict[str, int]
+    deletions_by_folder: tuple[tuple[str, int], ...]
     bytes_taken: int
     bytes_freed: int
     entries_needed: int
@@ -146,10 +150,13 @@ class Planner:
     def graft(self, path: str, creates: bool) -> int:
         """Leave room for a folder that another planner decides about, itself included; the place in the writer.
 
-        `creates`: it is missing at the destination, so that making it touches its parent.
+        `creates`: it is missing at the destination, so that making it touches its parent. Raises NotPlainError
+        below a folder that cannot be made.
         """
         while self._stack and not path.startswith(self._stack[-1].path):
             self._leave(self._stack.pop())
+        if self._blocked is not None and path.startswith(self._blocked):
+            raise NotPlainError
         if creates:
             self._touch(path)
         return self._writer.reserve()
@@ -163,7 +170,7 @@ class Planner:
             restored=self._restored,
             prepared=Counts(self._prepared_files, self._prepared_folders),
             deleted=Counts(self._deleted_files, self._deleted_folders),
-            deletions_by_folder=self.deletions_by_folder,
+            deletions_by_folder=tuple(self.deletions_by_folder.items()),
             bytes_taken=self._bytes_taken,
             bytes_freed=self._bytes_freed,
             entries_needed=self.entries_needed,
@@ -182,7 +189,7 @@ class Planner:
         self._prepared_folders += sums.prepared.folders
         self._deleted_files += sums.deleted.files
         self._deleted_folders += sums.deleted.folders
-        for folder, count in sums.deletions_by_folder.items():
+        for folder, count in sums.deletions_by_folder:
             self.deletions_by_folder[folder] = self.deletions_by_folder.get(folder, 0) + count
         self._bytes_taken += sums.bytes_taken
         self._bytes_freed += sums.bytes_freed

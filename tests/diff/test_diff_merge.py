@@ -190,6 +190,13 @@ CASES: list[tuple[str, list[Found], list[Found], dict[str, Any], list[str]]] = [
         ["a!/ sd kind", "a!/a s missing", "a sd kind", "a/ d extra !", "a/x d extra !"],
     ),
     (
+        "what is held in a folder comes before what is held around it",
+        [R, f("a"), d("a!/"), f("a!/a")],
+        [R, d("a!/"), d("a!/a!/"), f("a0")],
+        {},
+        ["a!/a!/ d extra", "a!/a s missing", "a s missing", "a0 d extra"],
+    ),
+    (
         "names that are no UTF-8",
         [R, f("b\udcff"), f("é")],
         [R, f("b\udcff"), f("é", 9), f("\U0001f600")],
