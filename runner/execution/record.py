@@ -281,7 +281,9 @@ class ExecutionRecord:
 
     def _add_verified(self, verified: Verified) -> None:
         self._verified = verified
-        self._findings += verified.findings
+        # A file that could not be read is missing, too: that follows, and is said once.
+        told = {finding.path for finding in self._findings}
+        self._findings += [finding for finding in verified.findings if finding.path not in told]
         self._counters = msgspec.structs.replace(
             self._counters,
             verified=verified.verified,

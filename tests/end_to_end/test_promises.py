@@ -308,3 +308,18 @@ def test_quarantine_and_restore(project: Project) -> None:
     project.run("restore", "t")
     assert {path for path in manifest(str(project.destination)) if b"quarantine" not in path} == set(complete)
     assert manifest(str(project.destination))[b"d3/f00003"] == complete[b"d3/f00003"]
+
+
+@pytest.mark.root
+def test_an_unreadable_file_is_said_once_when_everything_is_verified(project: Project) -> None:
+    fill(project.source)
+    project.configure(options={"verify_mode": "point_in_time_consistent"})
+    (project.source / "d1" / "f00001").chmod(0)
+    done = subprocess.run(
+        [*WITHOUT_OVERRIDE, sys.executable, "-m", "runner", "run", "t", "--json"],
+        cwd=project.folder,
+        capture_output=True,
+    )
+    assert done.returncode == 4
+    report = json.loads(done.stdout)
+    assert [(one["path"], one["verdict"]) for one in report["findings"]] == [("d1/f00001", "unreadable")]
