@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 import msgspec
@@ -82,17 +83,20 @@ def evaluate_guards(
         "filter_changed": _filter_changed(task, facts),
         "free_space": _free_space(guards, facts),
     }
+    objecting = {name: message for name, message in objections.items() if message is not None}
+    refusing = [name for name in objecting if name not in accepted]
     return tuple(
-        GuardVerdict(name, message, _remedy(task.name, config_file, name), name in accepted)
-        for name, message in objections.items()
-        if message is not None
+        GuardVerdict(name, message, _remedy(task.name, config_file, refusing or [name]), name in accepted)
+        for name, message in objecting.items()
     )
 
 
-def _remedy(task: str, config_file: str, guard: str) -> str:
+def _remedy(task: str, config_file: str, guards: list[str]) -> str:
+    """One command for all guards that refuse: whoever follows it is not refused by the next one."""
+    words = f"{shlex.quote(task)} -c {shlex.quote(config_file)}"
+    accepting = " ".join(f"--accept {guard}" for guard in guards)
     return (
-        f"Look first: sync-runner plan {task} -c {config_file}. "
-        f"If that is what you want: sync-runner run {task} -c {config_file} --accept {guard}"
+        f"Look first: sync-runner plan {words}. If that is what you want: sync-runner run {words} {accepting}"
     )
 
 
