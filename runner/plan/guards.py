@@ -92,7 +92,7 @@ def evaluate_guards(
 
 
 def _remedy(task: str, config_file: str, guards: list[str]) -> str:
-    """One command for all guards that refuse: whoever follows it is not refused by the next one."""
+    """One command for all that object: whoever follows it is not refused by the next one."""
     words = f"{shlex.quote(task)} -c {shlex.quote(config_file)}"
     accepting = " ".join(f"--accept {guard}" for guard in guards)
     return (
