@@ -15,7 +15,7 @@ from runner.execution.circumstances import read_selection
 from runner.execution.context import Context
 from runner.execution.crew import Crew
 from runner.locations.pair import Endpoints
-from runner.model.entry import Phase
+from runner.model.entry import Entry, Phase
 from runner.model.events import Listed, Progressed
 from runner.model.task import Compare, Task
 from runner.plan.file import PlanReader
@@ -136,7 +136,12 @@ def verify_everything(
         crew.tick()
 
     may_be_extra = None if selection.is_trivial else (lambda entry: selection.may_delete(entry).included)
-    tree = WholeTree(merge.differences(), _tolerance(comparison), allows_extras, may_be_extra)
+    holds = endpoints.destination.capabilities
+
+    def can_be_there(entry: Entry) -> bool:
+        return entry.kind in holds.kinds and (holds.empty_directories or not entry.is_directory)
+
+    tree = WholeTree(merge.differences(), _tolerance(comparison), allows_extras, may_be_extra, can_be_there)
     return tree.run(crew.workers(), on_batch), tally
 
 

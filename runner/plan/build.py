@@ -317,6 +317,12 @@ class Planner:
         self._stack.append(folder)
 
     def _create(self, difference: Difference, source: Entry) -> None:
+        if not self._capabilities.empty_directories:
+            # There a folder is what its content's names say; only what has its name may be in the way.
+            self._tally.skip(source)
+            if difference.destination is not None:
+                self._remove(ActionKind.DELETE, Stage.MAKE_WAY, difference.destination, difference.reasons)
+            return
         self._prepared_folders += 1
         self.entries_needed += 1
         # What goes into a folder may be written by another worker before the folder is made; it would meet the
@@ -438,8 +444,18 @@ class Planner:
             return False
         if self._is_included is not None and not self._is_included(destination):
             reasons = (Reason.EXCLUDED,)
+        if destination.kind is Kind.DIRECTORY and not self._capabilities.empty_directories:
+            return True  # it goes with what is in it
         kind = ActionKind.QUARANTINE if mode is DeletedFiles.QUARANTINE else ActionKind.DELETE
-        stage = Stage.MAKE_WAY if make_way else Stage.REMOVE
+        self._remove(kind, Stage.MAKE_WAY if make_way else Stage.REMOVE, destination, reasons)
+        if kind is ActionKind.QUARANTINE and self._stack:
+            # The quarantine is a folder in the root: making it moves the root's time.
+            self._stack[0].touched = True
+        return True
+
+    def _remove(
+        self, kind: ActionKind, stage: Stage, destination: Entry, reasons: tuple[Reason, ...]
+    ) -> None:
         if destination.kind is Kind.DIRECTORY:
             self._deleted_folders += 1
         else:
@@ -453,10 +469,6 @@ class Planner:
             size=destination.size_bytes or 0,
         )
         self._touch(destination.path)
-        if kind is ActionKind.QUARANTINE and self._stack:
-            # The quarantine is a folder in the root: making it moves the root's time.
-            self._stack[0].touched = True
-        return True
 
     def _touch(self, path: str) -> None:
         stack = self._stack
@@ -471,6 +483,8 @@ class Planner:
     def _leave(self, folder: _Folder) -> None:
         if folder.source is None:
             self._leave_extra(folder)
+            return
+        if not self._capabilities.empty_directories:
             return
         if folder.created:
             self._touch(folder.path)

@@ -43,9 +43,12 @@ class WholeTree:
         mtime_tolerance_ns: int,
         allows_extras: bool,
         may_be_extra: Callable[[Entry], bool] | None,
+        can_be_there: Callable[[Entry], bool] | None = None,
     ) -> None:
         """`differences` come from a merge that reports equal entries too. `may_be_extra` tells whether an extra is
-        in the task's scope; None = all are."""
+        in the task's scope; None = all are. `can_be_there` tells whether the destination can hold an entry of the
+        source at all; what it cannot is a problem of planning, not a finding; None = it holds everything."""
+        self._can_be_there = can_be_there
         self._differences = differences
         self._tolerance = mtime_tolerance_ns
         self._allows_extras = allows_extras
@@ -113,6 +116,9 @@ class WholeTree:
                 assert actual is not None
                 self._extra(actual)
                 continue
+            if actual is None or actual.kind is not expected.kind:
+                if self._can_be_there is not None and not self._can_be_there(expected):
+                    continue
             facts = judge_facts(expected, actual, self._tolerance, CHECKED_BY)
             if facts is None and Reason.LINK_GROUP in difference.reasons:
                 facts = not_linked(expected, difference.link_to, CHECKED_BY)
