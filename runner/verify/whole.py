@@ -116,9 +116,9 @@ class WholeTree:
                 assert actual is not None
                 self._extra(actual)
                 continue
-            if actual is None or actual.kind is not expected.kind:
-                if self._can_be_there is not None and not self._can_be_there(expected):
-                    continue
+            is_there = actual is not None and actual.kind is expected.kind
+            if not is_there and self._can_be_there is not None and not self._can_be_there(expected):
+                continue
             facts = judge_facts(expected, actual, self._tolerance, CHECKED_BY)
             if facts is None and Reason.LINK_GROUP in difference.reasons:
                 facts = not_linked(expected, difference.link_to, CHECKED_BY)

@@ -303,6 +303,17 @@ def test_what_the_destination_cannot_hold_is_a_problem() -> None:
     assert planned.problems == [("a", "kind_not_supported")]
 
 
+def test_a_destination_without_folders_is_given_none_and_relieved_of_none() -> None:
+    source: list[Found] = [R, d("a/"), f("a/b"), d("empty/"), d("was a file/"), f("was a file/x")]
+    destination: list[Found] = [R, d("gone/"), f("gone/x"), f("was a file")]
+    planned = Planned(source, destination, REMOVE, capabilities=OBJECT_STORE)
+    assert planned.lines == ["0 delete was a file", "1 copy a/b", "1 copy was a file/x", "3 delete gone/x"]
+    assert planned.restored == []
+    counters = planned.planner.counters()
+    assert (counters.skipped.folders, counters.prepared.folders) == (4, 0)
+    assert counters.listed == counters.prepared + counters.skipped + counters.failed + counters.excluded
+
+
 def test_a_protected_extra_keeps_its_folders_and_nothing_else() -> None:
     destination: list[Found] = [R, d("a/"), d("a/b/"), f("a/b/kept"), f("a/b/x"), f("a/y"), d("c/")]
     planned = Planned([R], destination, REMOVE, protected=("a/b/kept",))

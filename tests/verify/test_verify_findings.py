@@ -76,6 +76,7 @@ class Bench:
             self.tolerance,
             options.pop("allows_extras", False),
             options.pop("may_be_extra", None),
+            options.pop("can_be_there", None),
         )
         return whole.run(self, lambda summary: None)
 
@@ -192,6 +193,14 @@ def test_extras_that_the_task_allows_are_kept() -> None:
     assert (verified.findings, verified.kept) == ((), 2)
     verified = bench.whole(may_be_extra=lambda entry: entry.path == "m")
     assert ([one.path for one in verified.findings], verified.kept) == (["m"], 1)
+
+
+def test_what_cannot_be_there_is_not_missed() -> None:
+    left, right = tree({"d/": {}, "l": Symlink("x"), "a": b"x"}).memory(), tree({"l": b""}).memory()
+    verified = Bench(left, right).whole(can_be_there=lambda entry: entry.kind is Kind.FILE)
+    assert [one.path for one in verified.findings] == ["a"]
+    verified = Bench(left, right).whole()
+    assert [one.path for one in verified.findings] == ["a", "d/", "l"]
 
 
 def test_what_the_task_leaves_out_is_not_looked_at() -> None:
