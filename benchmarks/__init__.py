@@ -1,0 +1,1 @@
+"""Speed, measured side by side with the peers that are installed: `python -m benchmarks --help`."""
