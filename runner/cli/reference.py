@@ -18,9 +18,11 @@ from runner.errors import (
     ENTRY_CODE_MEANINGS,
     EXIT_CODE_MEANINGS,
     Disposition,
+    EntryError,
     ExitCode,
     RunnerError,
 )
+from runner.history.records import HistoryUnavailable
 from runner.locations.registry import Registry
 from runner.model.action import Verdict
 from runner.plan.guards import GUARD_NAMES
@@ -176,7 +178,9 @@ def _generated(sources: str) -> str:
 
 
 def _command_errors() -> list[type[RunnerError]]:
-    return [kind for kind in RunnerError.__subclasses__() if kind.code != RunnerError.code]
+    """In the order of the tree that runner.errors draws; those that live with what raises them come last."""
+    inside = [kind for kind in RunnerError.__subclasses__() if kind.__module__ == RunnerError.__module__]
+    return [kind for kind in inside if kind is not EntryError] + [HistoryUnavailable]
 
 
 def _first_sentence(kind: type[RunnerError]) -> str:

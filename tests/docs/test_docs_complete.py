@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 from docs_support import PAGES, ROOT, page_name
 
+import runner
 from runner.cli.commands import COMMANDS, GLOBAL_OPTIONS
 from runner.cli.reference import PAGES as GENERATED
 from runner.cli.reference import main
@@ -72,7 +75,6 @@ def test_every_command_and_option_stands_in_the_reference() -> None:
         ("entry codes", {code.value for code in EntryCode}, "error-codes.md"),
         ("verdicts", {verdict.value for verdict in Verdict}, "error-codes.md"),
         ("guards", set(GUARD_NAMES), "error-codes.md"),
-        ("errors", {kind.code for kind in RunnerError.__subclasses__()} - {"error"}, "error-codes.md"),
         ("guards explained", set(GUARD_NAMES), "plan-and-guards.md"),
         ("action kinds", {kind.value for kind in ActionKind}, "plan-and-guards.md"),
         ("reasons", {reason.value for reason in Reason}, "plan-and-guards.md"),
@@ -83,6 +85,18 @@ def test_every_command_and_option_stands_in_the_reference() -> None:
 )
 def test_every_word_is_explained(description: str, words: set[str], where: str) -> None:
     assert (description, words - code_words(page(where))) == (description, set())
+
+
+def test_every_error_of_a_command_is_explained() -> None:
+    for module in pkgutil.walk_packages(runner.__path__, "runner."):
+        if not module.name.startswith(("runner.testing", "runner.__main__")):
+            importlib.import_module(module.name)
+    codes, kinds = set(), [RunnerError]
+    while kinds:
+        kind = kinds.pop()
+        kinds += [below for below in kind.__subclasses__() if below.__module__.startswith("runner.")]
+        codes.add(kind.code)
+    assert codes - {RunnerError.code} - code_words(page("error-codes.md")) == set()
 
 
 def test_every_exit_code_is_explained() -> None:
