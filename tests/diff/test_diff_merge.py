@@ -523,7 +523,7 @@ def naive(source: list[Entry], destination: list[Entry]) -> set[tuple[str, bool,
     return found
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(listings(), listings())
 def test_merge_agrees_with_a_naive_comparison(source: list[Entry], destination: list[Entry]) -> None:
     differences, tally = merged(list(source), list(destination))

@@ -30,7 +30,7 @@ from runner.testing.memory_tree import Seen
 from runner.testing.trees import Declared
 
 SETTINGS = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -94,7 +94,7 @@ def divide_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(divide, "WORTHWHILE_ENTRIES", 0)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     declared_trees(14, plain=True),
     declared_trees(14, plain=True),

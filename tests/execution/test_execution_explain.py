@@ -24,7 +24,7 @@ def _without_ids(actions: tuple[Action, ...] | list[Action]) -> list[Action]:
     return [msgspec.structs.replace(action, id=0) for action in actions]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(declared_trees(6), declared_trees(6), option_sets, filter_sets, st.booleans())
 def test_explain_agrees_with_the_planner(
     left: dict[str, Declared],

@@ -44,7 +44,7 @@ from runner.testing.memory import MemoryTree
 from runner.testing.memory_tree import Seen
 from runner.testing.trees import Declared
 
-SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 _metadata = st.builds(
     MetadataOptions,
