@@ -216,7 +216,9 @@ def test_nothing_unknown_is_touched(
         for path, seen in before.items():
             assert path in after or (_file(seen) and path + "/" in after)
             if path.startswith(folder) and path != folder:
-                assert alone(after[path]) == alone(seen)
+                # Metadata may be set by another name of the same file, where that one is known.
+                assert after[path].content == seen.content
+                assert seen.group is not None or alone(after[path]) == alone(seen)
         in_the_way = {one.path for one in report.problems if one.code is EntryCode.KIND_CONFLICT}
         leaders = {action.id: action.link_to for action in actions}
         for outcome in made.outcomes(report):
