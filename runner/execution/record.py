@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any
 
 import msgspec
 
@@ -53,7 +52,7 @@ from runner.model.wire import encode_line
 from runner.plan.file import PlanReader, write_plan_file
 from runner.plan.guards import Past
 from runner.plan.prepare import Prepared, endpoint_summary
-from runner.report.assemble import TransferSums, counters_after, echoed_findings, exit_code_of
+from runner.report.assemble import counters_after, echoed_findings, exit_code_of
 from runner.report.render import write_report
 from runner.report.words import summary_sentence
 from runner.transfer.coordinate import Transferred
@@ -175,8 +174,7 @@ class ExecutionRecord:
     def transfer(self, reader: PlanReader, crewed: Crew) -> None:
         with open(self._journal, "xb", opener=_private) as journal:
             self._transferred = transfer(reader, self.context, crewed, journal)
-        sums = _sums(self._transferred)
-        self._counters = counters_after(self._counters, sums)
+        self._counters = counters_after(self._counters, self._transferred.sums)
         problems = [outcome.problem for outcome in self._transferred.attention if outcome.problem is not None]
         self._add_problems(problems, self._transferred.attention_total)
         self._findings += echoed_findings(self._transferred.attention)
@@ -355,13 +353,6 @@ class ExecutionRecord:
 
 def _describe(context: Context, settings: LocationSettings) -> str:
     return context.registry.driver(settings.type).describe(settings)
-
-
-def _sums(transferred: Transferred) -> TransferSums:
-    values: dict[str, Any] = {
-        name: getattr(transferred.sums, name) for name in TransferSums.__struct_fields__
-    }
-    return TransferSums(**values)
 
 
 def _counters_of_verification(tally: Tally, verified: Verified) -> Counters:

@@ -64,15 +64,3 @@ class FailedFinding(msgspec.Struct, frozen=True):
     path: str
     verdict: str
     fields: tuple[str, ...]
-
-
-class LastSuccess(msgspec.Struct, frozen=True):
-    """What the guards compare a new execution with."""
-
-    execution_id: str
-    started_at: datetime
-    config_digest: str
-    filter_digest: str
-    source_identity: str | None
-    destination_identity: str | None
-    listed_files: int

@@ -21,7 +21,7 @@ from runner.clock import Clock
 from runner.errors import UsageError
 from runner.history.database import Database
 from runner.history.process import process_is_gone
-from runner.history.records import FailedFinding, HistoryRow, HistoryStatus, LastSuccess
+from runner.history.records import FailedFinding, HistoryRow, HistoryStatus
 from runner.history.started import Started, read_start
 from runner.history.state import StateDirectory
 from runner.history.tables import EXECUTIONS, FINDINGS
@@ -112,22 +112,6 @@ class History:
             )
             for row in rows
         ]
-
-    def last_success(self, task: str) -> LastSuccess | None:
-        """The latest execution of a task that transferred (run or apply, not verify) and ended with
-        SUCCESS."""
-        query = (
-            select(*_COLUMNS)
-            .where(EXECUTIONS.c.task == task)
-            .where(EXECUTIONS.c.status == HistoryStatus.SUCCESS.value)
-            .where(EXECUTIONS.c.trigger != Trigger.VERIFY.value)
-            .order_by(EXECUTIONS.c.started_at.desc(), EXECUTIONS.c.execution_id.desc())
-            .limit(1)
-        )
-        if not self._database.exists:
-            return None
-        rows = self._database.read(lambda connection: _rows(connection, query))
-        return _as_last_success(rows[0]) if rows else None
 
     def mark_interrupted(
         self, host: str, is_gone: Callable[[int, str | None], bool] = process_is_gone
@@ -308,18 +292,6 @@ def _as_row(fields: dict[str, Any]) -> HistoryRow:
     fields["status"] = HistoryStatus(fields["status"])
     fields["counters"] = msgspec.json.decode(fields["counters"], type=Counters)
     return HistoryRow(**fields)
-
-
-def _as_last_success(row: HistoryRow) -> LastSuccess:
-    return LastSuccess(
-        execution_id=row.execution_id,
-        started_at=row.started_at,
-        config_digest=row.config_digest,
-        filter_digest=row.filter_digest,
-        source_identity=row.source_identity,
-        destination_identity=row.destination_identity,
-        listed_files=row.counters.listed.files,
-    )
 
 
 def _to_forget(newest_first: list[HistoryRow], before: datetime, keep_last: int) -> list[str]:

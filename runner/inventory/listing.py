@@ -26,8 +26,9 @@ def inventory(
     on_entries: Callable[[int], None] | None = None,
     prefix: str = "",
 ) -> Iterator[Entry | Problem]:
-    """All of a location (or of its folder `prefix`), in canonical order. `on_entries` hears the running count every 2,000 entries.
+    """All of a location (or of its folder `prefix`), in canonical order.
 
+    `on_entries` hears the running count every 2,000 entries.
     Raises EntryError(INTERNAL) when the driver breaks the order it promises: nothing may be decided on that.
     """
     stream = location.scan(prefix, descend)

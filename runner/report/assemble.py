@@ -7,28 +7,13 @@ import msgspec
 from runner.errors import ExitCode
 from runner.model.action import Finding, Outcome, OutcomeStatus, Verdict
 from runner.model.execution import Counters, Counts
+from runner.transfer.batch import BatchSummary
 
 ECHOES = frozenset({Verdict.UNREADABLE, Verdict.LOCKED, Verdict.CHANGED_DURING_TRANSFER})
 """Verdicts that only repeat what TRANSFERRING has said already."""
 
 
-class TransferSums(msgspec.Struct, frozen=True):
-    """What a transfer added up to; see BatchSummary, from which it is taken."""
-
-    actions: int = 0
-    done: int = 0
-    bytes: int = 0
-    transferred: Counts = Counts()
-    failed_transfer: Counts = Counts()
-    failed_delete: Counts = Counts()
-    stale: Counts = Counts()
-    cancelled: Counts = Counts()
-    deleted: Counts = Counts()
-    quarantined: Counts = Counts()
-    bytes_deleted: int = 0
-
-
-def counters_after(planned: Counters, sums: TransferSums | None) -> Counters:
+def counters_after(planned: Counters, sums: BatchSummary | None) -> Counters:
     """Planned counters completed by what was done: what was prepared is now transferred or failed.
 
     `sums` None = nothing was transferred (a refused or cancelled execution): all that was prepared failed.

@@ -71,7 +71,9 @@ def describe_difference(finding: Finding) -> str:
 
 
 def stream_rows(folder: str, report: Report) -> Iterator[Row]:
-    """Outcomes in file order (folders whose times were merely restored left out), then findings without an outcome, then problems without one.
+    """Outcomes in file order, then findings without an outcome, then problems without one.
+
+    Folders whose times were merely restored are left out.
 
     Holds the first JOINED_AT_MOST findings and as many problems (about 1 KB each); those beyond are not
     joined to their outcome but follow as rows of their own: nothing is left out, however many there are.

@@ -15,14 +15,14 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from runner.history import migrate as migrate_module
-from runner.history.records import FailedFinding, HistoryRow, HistoryStatus, HistoryUnavailable, LastSuccess
+from runner.history.records import FailedFinding, HistoryRow, HistoryStatus, HistoryUnavailable
 from runner.history.started import STARTED_FILE, note_start
 from runner.history.state import StateDirectory
 from runner.history.store import History, open_history
 from runner.history.tables import METADATA
 from runner.model.action import Finding, Verdict
 from runner.model.entry import Phase
-from runner.model.execution import Counters, Counts, Trigger
+from runner.model.execution import Counters, Counts
 from runner.testing.fake_clock import START, FakeClock
 
 
@@ -75,13 +75,12 @@ def test_reading_a_history_that_is_not_there_makes_none(history: History, state:
     answers = (
         history.list(),
         history.get("65a000000001"),
-        history.last_success("photos"),
         history.failed_findings("65a000000001"),
         history.mark_interrupted("nas"),
         history.prune(0, 0),
         history.backfill(state),
     )
-    assert answers == ([], None, None, [], [], [], [])
+    assert answers == ([], None, [], [], [], [])
     assert not os.path.exists(state.history_file)
 
 
@@ -133,32 +132,6 @@ def test_recording_an_end_again_changes_nothing(history: History, report_of: Mak
     before = history.list(), history.failed_findings("65a000000001")
     history.record_end(report, "/folder")
     assert (history.list(), history.failed_findings("65a000000001")) == before
-
-
-def test_the_last_success_is_of_a_transfer(history: History, report_of: MakesReport) -> None:
-    reports = [
-        ("65a000000001", Phase.SUCCESS, Trigger.MANUAL),
-        ("65a000000002", Phase.SUCCESS, Trigger.APPLY),
-        ("65a000000003", Phase.ERROR, Trigger.SCHEDULE),
-        ("65a000000004", Phase.CANCELLED, Trigger.MANUAL),
-        ("65a000000005", Phase.SUCCESS, Trigger.VERIFY),
-    ]
-    for days, (execution_id, status, trigger) in enumerate(reports):
-        history.record_end(
-            report_of(execution_id, status=status, trigger=trigger, started_at=START + timedelta(days=days)),
-            "/folder",
-        )
-    start(history, "65a000000006")
-    assert history.last_success("photos") == LastSuccess(
-        execution_id="65a000000002",
-        started_at=START + timedelta(days=1),
-        config_digest="c0ffee",
-        filter_digest="f11",
-        source_identity="device 8:1",
-        destination_identity="device 8:2",
-        listed_files=12,
-    )
-    assert history.last_success("music") is None
 
 
 def test_rows_of_dead_processes_are_closed(history: History, clock: FakeClock) -> None:
