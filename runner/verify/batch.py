@@ -57,6 +57,9 @@ class VerifySettings(msgspec.Struct, frozen=True):
     agent: str
 
 
+_WRITES_CONTENT = frozenset({ActionKind.COPY, ActionKind.REPLACE})
+
+
 class Verifier:
     """Checks entries between two open locations. One thread; holds nothing between batches."""
 
@@ -124,13 +127,19 @@ class Verifier:
         try:
             actual = self._destination.stat(action.path)
             if action.kind in (ActionKind.DELETE, ActionKind.QUARANTINE):
-                return None if actual is None else added(actual, self._agent)
+                # A folder in a file's place is another entry: its path has a slash.
+                if actual is None or actual.path != action.path:
+                    return None
+                return added(actual, self._agent)
             assert action.source is not None
             facts = judge_facts(action.source, actual, self._tolerance, self._agent)
             if facts is not None and outcome.attempts > 1:
                 facts = self._judged_anew(action.source, actual, facts)
-            if outcome.digest is None or actual is None or actual.kind is not Kind.FILE:
+            if actual is None or actual.kind is not Kind.FILE or action.kind not in _WRITES_CONTENT:
                 return facts
+            if outcome.digest is None:
+                # Blocks were shared, copied by the kernel, or there already: the source was not read by us.
+                return self._check_pair(Pair(action.source, actual, facts))
             algorithm = DigestAlgorithm(outcome.digest.partition(":")[0])
             digest = self._destination_digest(actual, algorithm, self._throttle)
             return judge_digest(action.source, outcome.digest, digest, facts, self._agent)

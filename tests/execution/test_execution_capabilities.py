@@ -14,7 +14,7 @@ from runner.locations.protocol import Capabilities
 from runner.model.entry import Kind
 from runner.model.task import Compare, DeletedFiles, TaskOptions, VerifyMode
 from runner.testing.memory import OBJECT_STORE, ONE_SECOND, RICH, UNSORTED
-from runner.testing.trees import Declared
+from runner.testing.trees import Declared, File, HardLink
 
 DESTINATIONS = {"rich": RICH, "one second": ONE_SECOND, "unsorted": UNSORTED, "object store": OBJECT_STORE}
 
@@ -68,4 +68,6 @@ def test_what_can_be_held_arrives(
 
 
 def _kind_fits(one: Declared, capabilities: Capabilities) -> bool:
-    return capabilities is not OBJECT_STORE or type(one).__name__ == "File"
+    if capabilities is OBJECT_STORE:
+        return isinstance(one, File)
+    return capabilities.hard_links or not isinstance(one, HardLink)
