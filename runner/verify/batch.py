@@ -140,7 +140,10 @@ class Verifier:
             if outcome.digest is None:
                 # Blocks were shared, copied by the kernel, or there already: the source was not read by us.
                 present = self._source.stat(action.path) if outcome.attempts > 1 else None
-                return self._check_pair(Pair(present or action.source, actual, facts))
+                expected = present or action.source
+                if expected.size_bytes != actual.size_bytes:
+                    return facts
+                return self._check_pair(Pair(expected, actual, facts))
             algorithm = DigestAlgorithm(outcome.digest.partition(":")[0])
             digest = self._destination_digest(actual, algorithm, self._throttle)
             return judge_digest(action.source, outcome.digest, digest, facts, self._agent)
