@@ -18,13 +18,9 @@ from runner.locations.protocol import Capabilities
 from runner.model.action import Action, ActionKind, Stage
 from runner.model.difference import Difference, Reason
 from runner.model.entry import Entry, Kind, Phase, Problem, leaf_name, parent_path, path_bytes
-from runner.model.execution import Counters, Counts
-from runner.model.plan import ActionTotals
 from runner.model.task import DeletedFiles, OverwriteMode, TaskOptions
 from runner.plan.file import PlanWriter
-from runner.plan.highlights import Highlights
-
-_REMOVALS = frozenset({ActionKind.DELETE, ActionKind.QUARANTINE})
+from runner.plan.sums import REMOVALS, PlanSums
 
 
 class _Folder:
@@ -56,28 +52,8 @@ class _Folder:
         self.attributes: tuple[str, ...] = ()
 
 
-class PlannerSums(msgspec.Struct, frozen=True):
-    """What a planner has decided, in numbers and highlights. Counts and bytes are by action kind.
-
-    Names of folders are no keys: a key cannot be told in JSON when it is not UTF-8.
-    """
-
-    counts: dict[str, int]
-    bytes: dict[str, int]
-    bytes_replaced: int
-    restored: int
-    prepared: Counts
-    deleted: Counts
-    deletions_by_folder: tuple[tuple[str, int], ...]
-    bytes_taken: int
-    bytes_freed: int
-    entries_needed: int
-    highlights: tuple[Action, ...]
-    highlighted_removals: tuple[Action, ...]
-
-
 class Planner:
-    """Feed it every difference, then `finish()`. What it decides goes to `writer`; counts to `tally` and `totals`."""
+    """Feed it every difference, then `finish()`. What it decides goes to `writer`; counts to `tally` and `sums`."""
 
     def __init__(
         self,
@@ -102,17 +78,7 @@ class Planner:
         self._vacated: list[Difference] = []
         self._stand_ins: dict[str, str | None] = {}
         self._awaited: dict[str, tuple[str, ...]] = {}
-        self._counts: dict[ActionKind, int] = dict.fromkeys(ActionKind, 0)
-        self._bytes: dict[ActionKind, int] = dict.fromkeys(ActionKind, 0)
-        self._bytes_replaced = 0
-        self._restored = 0
-        self._prepared_files = self._prepared_folders = 0
-        self._deleted_folders = self._deleted_files = 0
-        self._highlights = Highlights()
-        self._highlighted_removals = Highlights()
-        self.deletions_by_folder: dict[str, int] = {}
-        self._bytes_taken = self._bytes_freed = 0
-        self.entries_needed = 0
+        self.sums = PlanSums(tally)
 
     # -- the walk ------------------------------------------------------------------------------------------
 
@@ -142,8 +108,8 @@ class Planner:
         for difference in self._vacated:
             self._into_vacated_place(difference)
         if self._tally.incomplete:
-            self._writer.withhold(Stage.REMOVE, _REMOVALS)
-            self._writer.withhold(Stage.MAKE_WAY, _REMOVALS)
+            self._writer.withhold(Stage.REMOVE, REMOVALS)
+            self._writer.withhold(Stage.MAKE_WAY, REMOVALS)
 
     # -- parts of the tree that others plan ----------------------------------------------------------------
 
@@ -160,98 +126,6 @@ class Planner:
         if creates:
             self._touch(path)
         return self._writer.reserve()
-
-    def sums(self) -> PlannerSums:
-        """What this planner has decided, as a value that can cross a process border."""
-        return PlannerSums(
-            counts={kind.value: count for kind, count in self._counts.items()},
-            bytes={kind.value: size for kind, size in self._bytes.items()},
-            bytes_replaced=self._bytes_replaced,
-            restored=self._restored,
-            prepared=Counts(self._prepared_files, self._prepared_folders),
-            deleted=Counts(self._deleted_files, self._deleted_folders),
-            deletions_by_folder=tuple(self.deletions_by_folder.items()),
-            bytes_taken=self._bytes_taken,
-            bytes_freed=self._bytes_freed,
-            entries_needed=self.entries_needed,
-            highlights=self._highlights.gathered(),
-            highlighted_removals=self._highlighted_removals.gathered(),
-        )
-
-    def include(self, sums: PlannerSums) -> None:
-        """Add what another planner has decided."""
-        for kind in ActionKind:
-            self._counts[kind] += sums.counts[kind.value]
-            self._bytes[kind] += sums.bytes[kind.value]
-        self._bytes_replaced += sums.bytes_replaced
-        self._restored += sums.restored
-        self._prepared_files += sums.prepared.files
-        self._prepared_folders += sums.prepared.folders
-        self._deleted_files += sums.deleted.files
-        self._deleted_folders += sums.deleted.folders
-        for folder, count in sums.deletions_by_folder:
-            self.deletions_by_folder[folder] = self.deletions_by_folder.get(folder, 0) + count
-        self._bytes_taken += sums.bytes_taken
-        self._bytes_freed += sums.bytes_freed
-        self.entries_needed += sums.entries_needed
-        for action in sums.highlights:
-            self._highlights.add(action)
-        for action in sums.highlighted_removals:
-            self._highlighted_removals.add(action)
-
-    # -- results -------------------------------------------------------------------------------------------
-
-    def totals(self) -> ActionTotals:
-        counts, sizes = self._counts, self._bytes
-        withheld = self._tally.incomplete
-        deletions = counts[ActionKind.DELETE] + counts[ActionKind.QUARANTINE]
-        return ActionTotals(
-            folders_to_create=counts[ActionKind.CREATE_DIRECTORY],
-            to_copy=counts[ActionKind.COPY],
-            to_replace=counts[ActionKind.REPLACE],
-            to_link=counts[ActionKind.LINK],
-            to_change_metadata=counts[ActionKind.SET_ATTRIBUTES],
-            to_delete=0 if withheld else counts[ActionKind.DELETE],
-            to_quarantine=0 if withheld else counts[ActionKind.QUARANTINE],
-            folders_to_restore_times=self._restored,
-            bytes_to_copy=sizes[ActionKind.COPY],
-            bytes_to_replace=sizes[ActionKind.REPLACE],
-            bytes_replaced=self._bytes_replaced,
-            bytes_to_delete=0 if withheld else sizes[ActionKind.DELETE] + sizes[ActionKind.QUARANTINE],
-            deletions_withheld=deletions if withheld else 0,
-            extras_kept=self._tally.kept_files + self._tally.kept_folders,
-        )
-
-    def counters(self) -> Counters:
-        """listed = prepared + skipped + failed + excluded, for files and for folders."""
-        counters = self._tally.counters()
-        totals = self.totals()
-        return msgspec.structs.replace(
-            counters,
-            prepared=Counts(self._prepared_files, self._prepared_folders),
-            kept=counters.kept
-            + (Counts(self._deleted_files, self._deleted_folders) if self._tally.incomplete else Counts()),
-            bytes_planned=totals.bytes_to_write,
-        )
-
-    @property
-    def bytes_needed(self) -> int:
-        """Space the plan takes at the destination, what it frees by replacing taken off."""
-        return max(0, self._bytes_taken - self._bytes_freed)
-
-    def largest(self) -> tuple[Action, ...]:
-        """The plan's largest actions, largest first."""
-        return self._shown().largest()
-
-    def first(self) -> tuple[Action, ...]:
-        """The plan's first actions of each kind."""
-        return self._shown().first()
-
-    def _shown(self) -> Highlights:
-        """Removals are highlights of their own until it is known that none is withheld."""
-        if self._tally.incomplete:
-            return self._highlights
-        return self._highlights.together_with(self._highlighted_removals)
 
     # -- decisions -----------------------------------------------------------------------------------------
 
@@ -308,7 +182,7 @@ class Planner:
             folder.created = True
         elif difference.reasons and self._may_overwrite(source, destination):
             folder.reasons, folder.attributes = difference.reasons, difference.attributes
-            self._prepared_folders += 1
+            self.sums.prepared_folders += 1
         else:
             self._tally.skip(source)
             if difference.reasons:
@@ -323,8 +197,8 @@ class Planner:
             if difference.destination is not None:
                 self._remove(ActionKind.DELETE, Stage.MAKE_WAY, difference.destination, difference.reasons)
             return
-        self._prepared_folders += 1
-        self.entries_needed += 1
+        self.sums.prepared_folders += 1
+        self.sums.entries_needed += 1
         # What goes into a folder may be written by another worker before the folder is made; it would meet the
         # file that stands there now.
         stage = Stage.WRITE if difference.destination is None else Stage.MAKE_WAY
@@ -339,7 +213,7 @@ class Planner:
             self._tally.skip(source)
             self._unwritten(source)
             return
-        self._prepared_files += 1
+        self.sums.prepared_files += 1
         if destination is not None and difference.reasons == (Reason.ATTRIBUTES,):
             # Another name of the same file may have to become a file of its own, or to go, and expects the file
             # as it is: then metadata has to wait.
@@ -364,8 +238,8 @@ class Planner:
         if destination is None:
             self._emit(ActionKind.COPY, Stage.WRITE, difference, size=size)
             return
-        self._bytes_replaced += destination.size_bytes or 0
-        self._bytes_freed += destination.allocated_bytes or destination.size_bytes or 0
+        self.sums.bytes_replaced += destination.size_bytes or 0
+        self.sums.bytes_freed += destination.allocated_bytes or destination.size_bytes or 0
         self._emit(ActionKind.REPLACE, Stage.WRITE, difference, size=size)
 
     def _unwritten(self, source: Entry) -> None:
@@ -409,15 +283,15 @@ class Planner:
         if self._tally.incomplete:
             self._in_the_way(source, "nothing is deleted in this run: something could not be listed")
             return
-        self._prepared_files += 1
+        self.sums.prepared_files += 1
         self._write(difference, source)
 
     def _need_space(self, source: Entry) -> None:
-        self.entries_needed += 1
+        self.sums.entries_needed += 1
         if source.allocated_bytes is not None:
-            self._bytes_taken += source.allocated_bytes
+            self.sums.bytes_taken += source.allocated_bytes
         else:
-            self._bytes_taken += source.size_bytes or 0
+            self.sums.bytes_taken += source.size_bytes or 0
 
     def _extra(self, difference: Difference) -> None:
         destination = difference.destination
@@ -457,11 +331,11 @@ class Planner:
         self, kind: ActionKind, stage: Stage, destination: Entry, reasons: tuple[Reason, ...]
     ) -> None:
         if destination.kind is Kind.DIRECTORY:
-            self._deleted_folders += 1
+            self.sums.deleted_folders += 1
         else:
-            self._deleted_files += 1
+            self.sums.deleted_files += 1
         top = destination.path.split("/", 1)[0] if "/" in destination.path else ""
-        self.deletions_by_folder[top] = self.deletions_by_folder.get(top, 0) + 1
+        self.sums.deletions_by_folder[top] = self.sums.deletions_by_folder.get(top, 0) + 1
         self._emit(
             kind,
             stage,
@@ -530,9 +404,4 @@ class Planner:
             difference.link_to,
         )
         self._writer.add(action)
-        if action.is_housekeeping:
-            self._restored += 1
-            return
-        self._counts[kind] += 1
-        self._bytes[kind] += size
-        (self._highlighted_removals if kind in _REMOVALS else self._highlights).add(action)
+        self.sums.add(action)

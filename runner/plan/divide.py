@@ -145,7 +145,7 @@ class _Division:
             raise NotPlainError
         assert plan.planner is not None and plan.tally is not None
         self._writer.fill(self._places[number], stages, plan.counts)
-        self._planner.include(plan.planner)
+        self._planner.sums.include(plan.planner)
         self._tally.include(plan.tally)
         self._answered += 1
         self._answered_entries += plan.tally.listed_files + plan.tally.listed_folders

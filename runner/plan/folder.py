@@ -23,9 +23,9 @@ from runner.model.difference import Reason
 from runner.model.entry import Entry, Problem
 from runner.model.task import Task
 from runner.model.wire import decode_line, encode_line
-from runner.plan.build import PlannerSums
 from runner.plan.file import PlanWriter
 from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of
+from runner.plan.sums import PlannerSums
 
 
 class FolderPlan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -93,7 +93,7 @@ class FolderPlanner:
             raise _NotPlainError
         stages = [writer.stage_lines(stage) for stage in Stage]
         answer = FolderPlan(
-            True, writer.counts, tuple(len(lines) for lines in stages), planner.sums(), tally.sums()
+            True, writer.counts, tuple(len(lines) for lines in stages), planner.sums.value(), tally.sums()
         )
         return b"".join([encode_line(answer), b"\n", *stages])
 

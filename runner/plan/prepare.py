@@ -157,16 +157,16 @@ def _concluded(
     writer: PlanWriter,
     shares: dict[str, int],
 ) -> Prepared:
-    totals = planner.totals()
+    totals = planner.sums.totals()
     identities = endpoints.identities()
     facts = GuardFacts(
         totals=totals,
         source_entries=max(0, tally.listed_files + tally.listed_folders - 1),
         destination_entries=max(0, tally.destination_files + tally.destination_folders - 1),
         destination_entries_by_folder=shares,
-        deletions_by_folder=planner.deletions_by_folder,
-        bytes_needed=planner.bytes_needed,
-        entries_needed=planner.entries_needed,
+        deletions_by_folder=planner.sums.deletions_by_folder,
+        bytes_needed=planner.sums.bytes_needed,
+        entries_needed=planner.sums.entries_needed,
         incomplete=tally.incomplete,
         source_identity=identities[0],
         destination_identity=identities[1],
@@ -178,7 +178,7 @@ def _concluded(
         actions=sum(writer.counts),
         stages=writer.counts,
         totals=totals,
-        counters=planner.counters(),
+        counters=planner.sums.counters(),
         complete=not tally.incomplete,
         problems=tuple(tally.problems[:LISTED_PROBLEMS]),
         problems_total=tally.problems_total,
@@ -195,7 +195,7 @@ def _concluded(
         destination=endpoint_summary(endpoints, task, "destination"),
         options=circumstances.described,
     )
-    return Prepared(writer, header, trailer, planner.largest(), planner.first(), planner)
+    return Prepared(writer, header, trailer, planner.sums.largest(), planner.sums.first(), planner)
 
 
 def endpoint_summary(endpoints: Endpoints, task: Task, side: str) -> EndpointSummary:

@@ -265,7 +265,7 @@ def test_actions(
 ) -> None:
     planned = Planned(source, destination, options)
     assert planned.lines == expected
-    counters = planned.planner.counters()
+    counters = planned.planner.sums.counters()
     assert counters.listed == counters.prepared + counters.skipped + counters.failed + counters.excluded
 
 
@@ -293,7 +293,7 @@ def test_problems(
 ) -> None:
     planned = Planned(source, destination, options)
     assert planned.problems == expected
-    counters = planned.planner.counters()
+    counters = planned.planner.sums.counters()
     assert counters.listed == counters.prepared + counters.skipped + counters.failed + counters.excluded
 
 
@@ -309,7 +309,7 @@ def test_a_destination_without_folders_is_given_none_and_relieved_of_none() -> N
     planned = Planned(source, destination, REMOVE, capabilities=OBJECT_STORE)
     assert planned.lines == ["0 delete was a file", "1 copy a/b", "1 copy was a file/x", "3 delete gone/x"]
     assert planned.restored == []
-    counters = planned.planner.counters()
+    counters = planned.planner.sums.counters()
     assert (counters.skipped.folders, counters.prepared.folders) == (4, 0)
     assert counters.listed == counters.prepared + counters.skipped + counters.failed + counters.excluded
 
@@ -318,7 +318,7 @@ def test_a_protected_extra_keeps_its_folders_and_nothing_else() -> None:
     destination: list[Found] = [R, d("a/"), d("a/b/"), f("a/b/kept"), f("a/b/x"), f("a/y"), d("c/")]
     planned = Planned([R], destination, REMOVE, protected=("a/b/kept",))
     assert planned.lines == ["3 delete a/b/x", "3 delete a/y", "3 delete c/"]
-    counters = planned.planner.counters()
+    counters = planned.planner.sums.counters()
     assert (counters.kept.files, counters.kept.folders) == (1, 2)
 
 
@@ -348,10 +348,10 @@ def test_excluded_extras_say_so() -> None:
 def test_withheld_deletions_are_counted_and_not_shown() -> None:
     destination: list[Found] = [R, f("a", 7), d("b/"), f("b/c", 3)]
     planned = Planned([R, d("z/"), UNLISTED], destination, REMOVE)
-    totals = planned.planner.totals()
+    totals = planned.planner.sums.totals()
     assert (totals.to_delete, totals.bytes_to_delete, totals.deletions_withheld) == (0, 0, 3)
-    assert planned.planner.first() == planned.planner.largest() == ()
-    counters = planned.planner.counters()
+    assert planned.planner.sums.first() == planned.planner.sums.largest() == ()
+    counters = planned.planner.sums.counters()
     assert (counters.kept.files, counters.kept.folders) == (2, 1)
 
 
@@ -413,26 +413,26 @@ def test_folders_are_finished_from_the_inside() -> None:
 def test_space_needed_counts_new_bytes_less_those_replaced() -> None:
     source: list[Found] = [R, f("a", 100), f("b", 50), f("c", 10, allocated_bytes=4)]
     planner = Planned(source, [R, f("b", 30)]).planner
-    assert planner.bytes_needed == 100 + 50 - 30 + 4
-    assert planner.entries_needed == 3
+    assert planner.sums.bytes_needed == 100 + 50 - 30 + 4
+    assert planner.sums.entries_needed == 3
 
 
 def test_deletions_are_counted_by_top_level_folder() -> None:
     destination: list[Found] = [R, f("a"), d("b/"), f("b/c"), d("b/d/"), f("b/d/e")]
     planner = Planned([R], destination, REMOVE).planner
-    assert planner.deletions_by_folder == {"": 1, "b": 4}
+    assert planner.sums.deletions_by_folder == {"": 1, "b": 4}
 
 
 def test_largest_and_first() -> None:
     files = [f(f"{number:03d}", size=number // 2) for number in range(300)]
     planner = Planned([R, *files], [R]).planner
-    assert [(action.path, action.size_bytes) for action in planner.largest()] == [
+    assert [(action.path, action.size_bytes) for action in planner.sums.largest()] == [
         ("298", 149), ("299", 149), ("296", 148), ("297", 148), ("294", 147),
         ("295", 147), ("292", 146), ("293", 146), ("290", 145), ("291", 145),
     ]  # fmt: skip
-    assert [action.path for action in planner.first()] == [f"{number:03d}" for number in range(20)]
+    assert [action.path for action in planner.sums.first()] == [f"{number:03d}" for number in range(20)]
 
 
 def test_ties_among_thousands_go_to_the_earlier_path() -> None:
     planner = Planned([R, *(f(f"{number:04d}", size=7) for number in range(2500))], [R]).planner
-    assert [action.path for action in planner.largest()] == [f"{number:04d}" for number in range(10)]
+    assert [action.path for action in planner.sums.largest()] == [f"{number:04d}" for number in range(10)]
