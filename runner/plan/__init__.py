@@ -1,4 +1,6 @@
 """Differences -> a plan: decided actions in stages, guards, the plan file and its summary.
 
-build (what to do about each difference), guards (what stops a plan), file (writing and reading it).
+prepare (from two open locations to a plan), build (what to do about each difference), sums and highlights (what that adds
+up to), divide and folder (big plans side by side), guards (what stops a plan), file (writing and reading it), preview
+(what a plan file shows), explain (why one path is or is not in it).
 """
