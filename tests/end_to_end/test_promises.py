@@ -47,21 +47,9 @@ def test_plan_writes_nothing_under_either_root(project: Project) -> None:
     (project.source / "d0" / "f00000").unlink()
     project.configure(options={"preserve_deleted_files": "remove", "compare": "checksum"})
     trace = project.folder / "trace"
+    strace = ["strace", "-f", "-y", "-qq", "-o", str(trace), "-e", "trace=%file,%desc"]
     subprocess.run(
-        [
-            "strace",
-            "-f",
-            "-y",
-            "-qq",
-            "-o",
-            str(trace),
-            "-e",
-            "trace=%file,%desc",
-            sys.executable,
-            "-m",
-            "runner",
-        ]
-        + ["plan", "t", "-q"],
+        [*strace, sys.executable, "-m", "runner", "plan", "t", "-q"],
         cwd=project.folder,
         check=True,
         stdout=subprocess.DEVNULL,
