@@ -55,6 +55,8 @@ class AttributeSetter:
                     self._repair_mode(target, entry.kind, attributes, owned, refused)
         timed = entry.mtime_ns is not None or atime_ns is not None
         if timed and (present is None or not _times_are(present, atime_ns, entry.mtime_ns)):
+            if present is None and atime_ns is None:
+                atime_ns = entry.mtime_ns  # as for all new files: see quick.py
             try:
                 self._syscalls.set_times(target, atime_ns, entry.mtime_ns)
             except OSError as error:
