@@ -23,10 +23,8 @@ from runner.cli.parser import wants_json
 from runner.cli.services import Services
 from runner.clock import SystemClock
 
-# A plan that is only shown leaves its unnamed spools to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file <tempfile.Spooled:ResourceWarning")
-
-COMMAND = [sys.executable, "-m", "runner"]
+# The installed script itself, as a user types it.
+COMMAND = [os.path.join(os.path.dirname(sys.executable), "sync-runner")]
 
 
 @dataclass(frozen=True)
