@@ -1,10 +1,16 @@
-"""For every test: what needs root is left out where there is none, and says so."""
+"""For every test: what needs root is left out where there is none, and says so; the fixtures of the real servers."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+
+# Each module tests/servers/serve_NAME.py holds the session fixture `NAME`.
+pytest_plugins = [
+    f"servers.{module.stem}" for module in sorted((Path(__file__).parent / "servers").glob("serve_*.py"))
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from runner.locations.names import NameRules
 from runner.locations.protocol import Capabilities
 from runner.model.entry import Kind
 from runner.model.task import LocationSettings, Secret
@@ -75,7 +76,7 @@ def capabilities(settings: LocationSettings) -> Capabilities:
         ),
         mtime_resolution_ns=1,
         hard_links=True,
-        name_max_bytes=255,
+        names=NameRules(max_name_bytes=255),
     )
 
 

@@ -26,8 +26,6 @@ from runner.config.nodes import (
 from runner.config.schema import Schema, resolve
 
 NO_COUNTERPART = {
-    "ObjectTags": "object tags are carried by the drivers that know them",
-    "SecurityDescriptorCopyFlags": "Windows security descriptors are not carried",
     "TaskQueueing": "executions of one destination always queue",
     "LogLevel": "every execution leaves a report; the log's level is a flag of the command line",
     "TaskMode": "there is one mode, without DataSync's quotas",

@@ -193,6 +193,12 @@ def _build_metadata(section: Section) -> MetadataOptions:
         owner=section.choice("owner", Owner.IDS),
         xattrs=section.flag("xattrs", default.xattrs),
         acls=section.flag("acls", default.acls),
+        tags=section.flag("tags", default.tags),
+        content_headers=section.flag("content_headers", default.content_headers),
+        user_metadata=section.flag("user_metadata", default.user_metadata),
+        dos_attributes=section.flag("dos_attributes", default.dos_attributes),
+        creation_time=section.flag("creation_time", default.creation_time),
+        security_descriptor=section.choice("security_descriptor", default.security_descriptor),
         owner_map=_pairs(section.get("owner_map")),
         group_map=_pairs(section.get("group_map")),
     )

@@ -13,7 +13,22 @@ from runner.model.task import Compare
 ContentEqual = Callable[[Entry, Entry], bool]
 """Reads both sides and tells whether the bytes are equal; raises EntryError where that cannot be told."""
 
-COMPARED_FIELDS = ("mode", "uid", "gid", "user", "group", "xattrs", "acls", "tags", "content_headers")
+COMPARED_FIELDS = (
+    "mode",
+    "uid",
+    "gid",
+    "user",
+    "group",
+    "xattrs",
+    "acls",
+    "tags",
+    "content_headers",
+    "user_metadata",
+    "created_ns",
+    "dos_attributes",
+    "security",
+    "sacl",
+)
 
 
 class Comparison(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from runner.locations.protocol import (
 )
 from runner.locations.registry import Registry
 from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Kind
-from runner.model.task import Owner, SymlinkMode, Task, TaskOptions
+from runner.model.task import Owner, SecurityDescriptor, SymlinkMode, Task, TaskOptions
 
 _FIELD_NAMES = {
     "mode": "permissions",
@@ -27,6 +27,13 @@ _FIELD_NAMES = {
     "acls": "POSIX ACLs",
     "mtime": "modification times",
     "atime_ns": "access times",
+    "tags": "object tags",
+    "content_headers": "content headers (Content-Type, ...)",
+    "user_metadata": "user metadata",
+    "dos_attributes": "DOS attributes",
+    "created_ns": "creation times",
+    "security": "owner and access list (SMB)",
+    "sacl": "audit list (SMB)",
 }
 
 
@@ -46,6 +53,15 @@ def asked_attributes(options: TaskOptions) -> frozenset[str]:
         wanted |= {"uid", "gid"}
     elif metadata.owner is Owner.NAMES:
         wanted |= {"user", "group"}
+    wanted |= {name for name in ("tags", "content_headers", "user_metadata") if getattr(metadata, name)}
+    if metadata.dos_attributes:
+        wanted.add("dos_attributes")
+    if metadata.creation_time:
+        wanted.add("created_ns")
+    if metadata.security_descriptor is not SecurityDescriptor.NONE:
+        wanted.add("security")
+    if metadata.security_descriptor is SecurityDescriptor.OWNER_DACL_SACL:
+        wanted.add("sacl")
     return frozenset(wanted)
 
 

@@ -3,18 +3,21 @@
 Rules for all methods:
 - Paths are as in `runner.model.entry.Entry.path`. A driver never leaves its root, whatever a path or a link says.
 - A driver classifies and raises `EntryError`; it never retries, sleeps, logs or prints.
-- A location object belongs to one thread at a time. Workers open their own.
+- A location object belongs to one thread at a time. Workers open their own, in other processes and other threads.
+- After an error whose disposition is RETRY the object can be used again: it connects anew when it is next used.
 - A role that is not offered is never called; nothing raises NotImplementedError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from runner.errors import EntryError
+from runner.locations.names import NameRules
 from runner.model.entry import Attributes, Entry, Kind, Problem
 from runner.model.task import DigestAlgorithm, Durability, Integrity, LocationSettings, SymlinkMode
 
@@ -34,8 +37,14 @@ class Capabilities(msgspec.Struct, frozen=True):
     digests                algorithms it knows without reading
     range_read             read honours offset
     case_sensitive         names that differ by case are different
-    name_max_bytes         longest single name; None = no limit known
+    names                  which names it can hold; a source entry with another name is refused in the plan
     max_concurrency        operations it takes at once
+    remote                 each operation waits for a network: the engine runs many at once, each with a location
+                           object of its own, in threads
+    implicit_directories   a folder can exist through its content alone: such an entry has no mtime, no attributes
+                           and no version, and nothing is lost when it is not made
+    file_beside_folder     a file `a` and a folder `a/` can both exist
+    contents_touch_folder  writing into a folder changes the folder's mtime
     """
 
     kinds: frozenset[Kind]
@@ -48,8 +57,12 @@ class Capabilities(msgspec.Struct, frozen=True):
     digests: tuple[str, ...] = ()
     range_read: bool = True
     case_sensitive: bool = True
-    name_max_bytes: int | None = None
+    names: NameRules = NameRules()
     max_concurrency: int = 8
+    remote: bool = False
+    implicit_directories: bool = False
+    file_beside_folder: bool = False
+    contents_touch_folder: bool = True
 
 
 class OpenSettings(msgspec.Struct, frozen=True):
@@ -57,6 +70,8 @@ class OpenSettings(msgspec.Struct, frozen=True):
 
     `attributes` are the fields of Attributes that scan and stat fill; others stay None (reading them costs).
     `execution_id` (12 lowercase hex digits) names temporary files, so that leftovers are recognisable.
+    `cache_directory` (0700, may be missing) is where a driver may keep what can be worked out again; several
+    processes use it at once. None = keep nothing.
     """
 
     attributes: frozenset[str] = frozenset({"mode", "uid", "gid", "xattrs", "acls"})
@@ -66,6 +81,7 @@ class OpenSettings(msgspec.Struct, frozen=True):
     digest: DigestAlgorithm = DigestAlgorithm.XXH3_128
     sparse: bool = True
     execution_id: str = "000000000000"
+    cache_directory: str | None = None
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -189,6 +205,29 @@ class CopiesFrom(Protocol):
         ...
 
 
+class Copying(msgspec.Struct, frozen=True):
+    """One file to copy: the source's entry, the entry to make (same path), what it replaces."""
+
+    entry: Entry
+    target: Entry
+    replaces: Entry | None
+
+
+@runtime_checkable
+class CopiesMany(Protocol):
+    """Role: many files at once from some sources, where one by one is slower (rclone). Same promises as put."""
+
+    def copies_many_from(self, source: Location) -> bool:
+        """True when `copy_many` takes entries of that location."""
+        ...
+
+    def copy_many(
+        self, source: Location, copies: Sequence[Copying], throttle: Throttle
+    ) -> Iterator[Written | EntryError]:
+        """One result for each of `copies`, in their order. Nothing is raised but EntryError(CANCELLED)."""
+        ...
+
+
 @runtime_checkable
 class Renames(Protocol):
     """Role: move an entry inside the location (quarantine, restore)."""
@@ -228,6 +267,15 @@ class Sweeps(Protocol):
 
 
 @runtime_checkable
+class TellsTime(Protocol):
+    """Role: the server's clock, for `locations check`."""
+
+    def server_time_ns(self) -> int:
+        """The server's time now, nanoseconds since 1970, as exact as the service tells it."""
+        ...
+
+
+@runtime_checkable
 class HoldsLock(Protocol):
     """Role: a lock on the destination itself that leaves nothing behind and ends with the process."""
 
@@ -250,7 +298,9 @@ class Driver:
     `describe` gives the one-line address for people, without secrets. `check` returns faults of the options that
     a schema cannot say. `overlaps(a, b)` tells whether two locations of this type share entries. `wide_root`
     says why a root is dangerously wide as a destination, or None. `in_process_only` keeps batches out of worker
-    processes (objects that live in this process's memory).
+    processes (objects that live in this process's memory). `extra` is the extra of sync-runner that brings the
+    modules in `requires`: driver modules import those only when a location is opened, so that schemas and
+    capabilities can be told without them.
     """
 
     type: str
@@ -262,6 +312,8 @@ class Driver:
     overlaps: Callable[[LocationSettings, LocationSettings], bool]
     wide_root: Callable[[LocationSettings], str | None]
     in_process_only: bool = False
+    requires: tuple[str, ...] = ()
+    extra: str | None = None
 
 
 def wanted_attributes(attributes: Attributes | None, names: frozenset[str]) -> Attributes | None:

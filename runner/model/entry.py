@@ -46,7 +46,13 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     device      st_rdev of a device node
     xattrs      (name, value) pairs sorted by name, without system.posix_acl_*; () = none
     acls        ("access" | "default", raw system.posix_acl_* value) pairs, sorted; () = none beyond the mode
-    tags, content_headers   (name, value) pairs sorted by name, for object stores
+    tags, content_headers, user_metadata   (name, value) pairs sorted by name, for object stores; headers are
+                Content-Type, Content-Encoding, Content-Language, Content-Disposition, Cache-Control, in lower case;
+                user metadata leaves out the keys that hold POSIX metadata; () = none
+    created_ns  creation time (SMB), nanoseconds since 1970
+    dos_attributes   FILE_ATTRIBUTE_* bits of SMB that can be set: R, H, S, A, T, O, I
+    security    self-relative security descriptor with owner, group and DACL, in this project's canonical layout
+    sacl        the same with the SACL alone
     """
 
     mode: int | None = None
@@ -60,6 +66,11 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     acls: tuple[tuple[str, bytes], ...] | None = None
     tags: tuple[tuple[str, str], ...] | None = None
     content_headers: tuple[tuple[str, str], ...] | None = None
+    user_metadata: tuple[tuple[str, str], ...] | None = None
+    created_ns: int | None = None
+    dos_attributes: int | None = None
+    security: bytes | None = None
+    sacl: bytes | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

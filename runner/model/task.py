@@ -105,6 +105,14 @@ class ReportFormat(enum.StrEnum):
     MARKDOWN = "md"
 
 
+class SecurityDescriptor(enum.StrEnum):
+    """What SMB locations carry of a file's security: DataSync's SecurityDescriptorCopyFlags."""
+
+    NONE = "none"
+    OWNER_DACL = "owner_dacl"
+    OWNER_DACL_SACL = "owner_dacl_sacl"
+
+
 class MetadataOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which metadata is carried. `owner_map` maps source owners to destination owners, each a name or a number
     in text: (("alice", "bob"), ("1000", "2000")); `group_map` likewise."""
@@ -115,6 +123,12 @@ class MetadataOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     owner: Owner = Owner.IDS
     xattrs: bool = True
     acls: bool = True
+    tags: bool = True
+    content_headers: bool = True
+    user_metadata: bool = True
+    dos_attributes: bool = True
+    creation_time: bool = True
+    security_descriptor: SecurityDescriptor = SecurityDescriptor.OWNER_DACL
     owner_map: tuple[tuple[str, str], ...] = ()
     group_map: tuple[tuple[str, str], ...] = ()
 

@@ -14,10 +14,11 @@ import msgspec
 from runner.diff.merge import NotPlainError
 from runner.diff.tally import Tally
 from runner.errors import EntryCode
+from runner.locations.names import NameRules
 from runner.locations.protocol import Capabilities
 from runner.model.action import Action, ActionKind, Stage
 from runner.model.difference import Difference, Reason
-from runner.model.entry import Entry, Kind, Phase, Problem, leaf_name, parent_path, path_bytes
+from runner.model.entry import Entry, Kind, Phase, Problem, parent_path
 from runner.model.task import DeletedFiles, OverwriteMode, TaskOptions
 from runner.plan.file import PlanWriter
 from runner.plan.sums import REMOVALS, PlanSums
@@ -68,6 +69,7 @@ class Planner:
         with delete_excluded)."""
         self._options = options
         self._capabilities = capabilities
+        self._refusal = capabilities.names.refusal if capabilities.names != NameRules() else None
         self._writer = writer
         self._tally = tally
         self._may_delete = may_delete
@@ -132,18 +134,13 @@ class Planner:
     def _acceptable(self, source: Entry) -> bool:
         """False, with a problem, when the destination cannot hold this entry."""
         capabilities = self._capabilities
-        limit = capabilities.name_max_bytes
         if source.kind not in capabilities.kinds:
             message = f"the destination cannot hold a {source.kind.value.replace('_', ' ')}"
             self._fail(source, EntryCode.KIND_NOT_SUPPORTED, message)
             return False
-        if (
-            limit is not None
-            and len(source.path) * 4 > limit
-            and len(path_bytes(leaf_name(source.path))) > limit
-        ):
-            message = f"the name is longer than the {limit} bytes the destination allows"
-            self._fail(source, EntryCode.NAME_NOT_ALLOWED, message)
+        refusal = self._refusal(source.path) if self._refusal is not None else None
+        if refusal is not None:
+            self._fail(source, EntryCode.NAME_NOT_ALLOWED, refusal)
             return False
         return True
 

@@ -81,9 +81,9 @@ class NamingPromises(ConformanceBase):
         assert listed(location) == []
 
     def test_names_up_to_the_limit_arrive_and_longer_ones_are_refused(self) -> None:
-        """name_max_bytes counts bytes, and temporary names do not shorten it."""
+        """max_name_bytes counts bytes, and temporary names do not shorten it."""
         location = self._opened()
-        limit = location.capabilities.name_max_bytes
+        limit = location.capabilities.names.max_name_bytes
         if limit is None:
             pytest.skip("knows no limit")
         put_file(location, "n" * limit)
@@ -92,6 +92,29 @@ class NamingPromises(ConformanceBase):
         with refused(EntryCode.NAME_NOT_ALLOWED):
             put_file(location, "\u00fc" * (limit // 2 + 1))
         assert listed(location) == ["n" * limit]
+
+    def test_names_that_the_rules_refuse_are_refused_by_the_driver_too(self) -> None:
+        """What `capabilities.names` forbids never reaches the storage as another name."""
+        location = self._opened()
+        rules = location.capabilities.names
+        names = [f"a{character}b" for character in rules.forbidden if character != "/"]
+        names += [f"a{character}" for character in rules.forbidden_end]
+        names += [f"{name.lower()}.txt" for name in sorted(rules.reserved)[:3]]
+        if not rules.controls:
+            names += ["a\x01b", "a\nb", "a\x7fb"]
+        if rules.utf8:
+            names.append("a\udcffb")
+        if rules.max_name_units is not None:
+            names.append("u" * (rules.max_name_units + 1))
+        if rules.max_path_bytes is not None:
+            names.append("/".join(["p" * 99] * (rules.max_path_bytes // 100 + 2)))
+        if not names:
+            pytest.skip("refuses no names")
+        for name in names:
+            assert rules.refusal(name) is not None, f"the rules do not refuse {name!r}"
+            with refused(EntryCode.NAME_NOT_ALLOWED):
+                put_file(location, name)
+        assert listed(location) == []
 
     def test_case_is_as_the_capabilities_say(self) -> None:
         """case_sensitive: names that differ by case are different; otherwise the second is refused, not

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from runner.errors import EntryCode, EntryError, LocationUnavailableError
+from runner.locations.names import NameRules
 from runner.locations.protocol import Capabilities, Driver, Identity, OpenSettings, Space, Throttle, Written
 from runner.model.entry import Attributes, Entry, Kind
 from runner.model.task import DigestAlgorithm, LocationSettings
@@ -38,7 +39,7 @@ RICH = Capabilities(
     kinds=frozenset(Kind),
     attributes=ALL_ATTRIBUTES - {"tags", "content_headers"} | {"mtime"},
     hard_links=True,
-    name_max_bytes=255,
+    names=NameRules(max_name_bytes=255),
 )
 """A POSIX file system."""
 

@@ -279,13 +279,12 @@ class MemoryLocation:
         return node
 
     def _check_name(self, path: str) -> None:
-        limit = self.capabilities.name_max_bytes
         for name in path.removesuffix("/").split("/") if path else []:
             if name in ("", ".", "..") or "\0" in name:
                 raise EntryError(EntryCode.NAME_NOT_ALLOWED, path, f"memory: {name!r} is not a name")
-            if limit is not None and len(name.encode("utf-8", "surrogateescape")) > limit:
-                message = f"memory: names have {limit} bytes at most"
-                raise EntryError(EntryCode.NAME_NOT_ALLOWED, path, message)
+            refusal = self.capabilities.names.refusal(name)
+            if refusal is not None:
+                raise EntryError(EntryCode.NAME_NOT_ALLOWED, path, f"memory: {refusal}")
 
     def _parent(self, path: str) -> tuple[Node, str]:
         """The directory that holds `path` and the stored name; missing folders are made with mode 0700."""
