@@ -43,7 +43,9 @@ def plan_task(task: Task, context: Context, output: str | None = None) -> PlanSu
     Raises LocationUnavailableError, UsageError, EntryError (a listing that breaks its promises).
     """
     with (
-        Endpoints(task, context.registry, NO_EXECUTION) as endpoints,
+        Endpoints(
+            task, context.registry, NO_EXECUTION, context.state.cache_folder, context.clock
+        ) as endpoints,
         contextlib.closing(PlanWriter()) as writer,
         contextlib.closing(Crew(task, context, endpoints, NO_EXECUTION, refresh=False)) as crew,
     ):
@@ -117,7 +119,9 @@ def explain_path(task: Task, context: Context, path: str) -> Explanation:
     """Why `path` is or is not copied, changed or deleted: the planner's own answer."""
     from runner.plan.explain import explain
 
-    with Endpoints(task, context.registry, NO_EXECUTION) as endpoints:
+    with Endpoints(
+        task, context.registry, NO_EXECUTION, context.state.cache_folder, context.clock
+    ) as endpoints:
         selection = read_selection(task, context)
         return explain(task, endpoints, selection, circumstances(task, context), path)
 
@@ -129,7 +133,9 @@ def restore(
     from runner.plan.parts import NoThrottle
     from runner.transfer import quarantine
 
-    with Endpoints(task, context.registry, NO_EXECUTION) as endpoints:
+    with Endpoints(
+        task, context.registry, NO_EXECUTION, context.state.cache_folder, context.clock
+    ) as endpoints:
         known = quarantine.quarantined_executions(endpoints.destination)
         if not known:
             raise UsageError(f"nothing of task {task.name!r} is in quarantine at the destination")

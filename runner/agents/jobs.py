@@ -24,12 +24,15 @@ ANY_TIME = 1 << 62
 class WorkOrder(msgspec.Struct, frozen=True):
     """Everything a worker has to know, as it crosses the border. Secret values are in it: private channels only.
 
-    `now_ns` is the instant from which filters count ages: the same for all workers.
+    `now_ns` is the instant from which filters count ages: the same for all workers. `threads` is how many requests
+    a worker process answers at once, each with locations of its own. `cache_directory` is for drivers.
     """
 
     task: Task
     perform: PerformSettings
     now_ns: int
+    threads: int = 1
+    cache_directory: str | None = None
 
 
 class Jobs(contextlib.AbstractContextManager["Jobs"]):
@@ -111,7 +114,9 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         if self._endpoints is None:
             order = self._order
             self._endpoints = self._stack.enter_context(
-                Endpoints(order.task, self._registry, order.perform.execution_id)
+                Endpoints(
+                    order.task, self._registry, order.perform.execution_id, order.cache_directory, self._clock
+                )
             )
         return self._endpoints
 

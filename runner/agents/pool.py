@@ -1,7 +1,8 @@
 """A pool of local worker processes, driven by one thread: no locks, no queues, nothing shared but one page.
 
-Each worker has one socket pair. At most IN_FLIGHT requests wait at a worker, so a slow one does not hoard. A
-worker that dies takes nothing with it but the requests it held: those fail, the others go on.
+Each worker has one socket pair. Few requests wait at a worker, so a slow one does not hoard: two, or where it works in
+threads (the order says how many), half as many again as it has. A worker that dies takes nothing with it but the
+requests it held: those fail, the others go on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from runner.clock import Clock
 from runner.errors import LocationUnavailableError
 from runner.transfer.bandwidth import remaining_wait
 
-IN_FLIGHT = 2
+_NUMBER = struct.Struct("<I")
 TICK_SECONDS = 0.1
 
 
@@ -49,7 +50,8 @@ class WorkerPool:
         clock: Clock,
         on_tick: Callable[[], None],
     ) -> None:
-        self.slots = size
+        self.slots = size * order.threads
+        self._in_flight = 2 if order.threads == 1 else order.threads + (order.threads + 1) // 2
         self._page = page
         self._bandwidth = bandwidth
         self._clock = clock
@@ -79,7 +81,7 @@ class WorkerPool:
                         break
                     number, request = following
                     worker.requests.append(number)
-                    self._queue(worker, b"R", head + request)
+                    self._queue(worker, b"R", _NUMBER.pack(number) + head + request)
                 if exhausted and not any(worker.requests for worker in self._workers):
                     return
                 if not self._workers:
@@ -146,7 +148,7 @@ class WorkerPool:
 
     def _idlest(self) -> _Worker | None:
         """The worker with the fewest waiting requests, None when all have enough."""
-        free = [worker for worker in self._workers if len(worker.requests) < IN_FLIGHT]
+        free = [worker for worker in self._workers if len(worker.requests) < self._in_flight]
         return min(free, key=lambda worker: (len(worker.requests), worker.slot), default=None)
 
     def _queue(self, worker: _Worker, frame_type: bytes, payload: bytes) -> None:
@@ -222,7 +224,9 @@ class WorkerPool:
         self, worker: _Worker, frame_type: bytes, payload: bytes, answers: list[tuple[int, bytes]]
     ) -> None:
         if frame_type == b"A":
-            answers.append((worker.requests.pop(0), payload))
+            (number,) = _NUMBER.unpack_from(payload)
+            worker.requests.remove(number)
+            answers.append((number, payload[_NUMBER.size :]))
         elif frame_type == b"T":
             (wanted,) = struct.unpack("<I", payload)
             self._grants.append((self._clock.monotonic() + self._bandwidth.take(wanted), worker))

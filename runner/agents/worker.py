@@ -1,8 +1,11 @@
 """A worker process: reads its order, then requests, from one inherited socket, until the socket ends.
 
 Frames are a one-byte type, a four-byte length and that many bytes:
-parent -> worker   O order, R request (job name, newline, payload), G bytes granted
-worker -> parent   H ready, A answer, T bytes wanted, E the worker could not start (text)
+parent -> worker   O order, R request (number, job name, newline, payload), G bytes granted
+worker -> parent   H ready, A answer (number, payload), T bytes wanted, E the worker could not start (text)
+
+An order for one thread is worked off by the process's only thread. For more (locations that wait for a network), the
+main thread reads frames, and each other thread opens locations of its own and answers requests.
 """
 
 from __future__ import annotations
@@ -11,10 +14,13 @@ import collections
 import ctypes
 import gc
 import os
+import queue
 import signal
 import socket
 import struct
 import sys
+import threading
+import traceback
 
 from runner.agents.jobs import Jobs, WorkOrder
 from runner.agents.orders import decode_order
@@ -24,26 +30,58 @@ from runner.errors import RunnerError
 from runner.locations.registry import Registry
 
 _PR_SET_PDEATHSIG = 1
+_NUMBER = struct.Struct("<I")
 TOKENS_AT_ONCE = 256 << 10
 
 
 class Channel:
-    """Frames over a stream socket."""
+    """Frames over a stream socket. Sending is safe from several threads; receiving belongs to one.
+
+    Once `shared`, the receiving thread passes grants on to the threads that wait for them, first come, first served.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._reader = connection.makefile("rb", buffering=1 << 16)
         self._early: collections.deque[tuple[bytes, bytes]] = collections.deque()
+        self._sending = threading.Lock()
+        self._asking = threading.Lock()
+        self._waiting: collections.deque[threading.Event] = collections.deque()
+        self._gone = False
+        self.shared = False
 
     def send(self, frame_type: bytes, payload: bytes = b"") -> None:
-        self._connection.sendall(frame_type + struct.pack("<I", len(payload)) + payload)
+        with self._sending:
+            self._connection.sendall(frame_type + struct.pack("<I", len(payload)) + payload)
 
     def receive(self) -> tuple[bytes, bytes] | None:
         """The next frame; None when the parent is gone."""
         return self._early.popleft() if self._early else self._read()
 
-    def receive_grant(self) -> bool:
-        """Wait for leave to move bytes; requests that come first wait their turn. False: the parent is gone."""
+    def ask(self, wanted: int) -> bool:
+        """Ask for leave to move bytes and wait for it. False: the parent is gone."""
+        if not self.shared:
+            self.send(b"T", struct.pack("<I", wanted))
+            return self._receive_grant()
+        granted = threading.Event()
+        with self._asking:
+            self._waiting.append(granted)
+            self.send(b"T", struct.pack("<I", wanted))
+        granted.wait()
+        return not self._gone
+
+    def grant(self) -> None:
+        """The parent has granted what was asked for first."""
+        self._waiting.popleft().set()
+
+    def give_up(self) -> None:
+        """The parent is gone: nobody waits any more."""
+        self._gone = True
+        while self._waiting:
+            self._waiting.popleft().set()
+
+    def _receive_grant(self) -> bool:
+        # Requests that come first wait their turn.
         while (frame := self._read()) is not None:
             if frame[0] == b"G":
                 return True
@@ -78,8 +116,7 @@ class WorkerThrottle:
         remaining = size_bytes
         while remaining > 0 and self._page.limited:
             wanted = min(remaining, TOKENS_AT_ONCE)
-            self._channel.send(b"T", struct.pack("<I", wanted))
-            if not self._channel.receive_grant():
+            if not self._channel.ask(wanted):
                 raise SystemExit(1)
             check_not_stopped(self._page)
             remaining -= wanted
@@ -99,22 +136,79 @@ def main() -> None:
     if frame is None or frame[0] != b"O":
         raise SystemExit(1)
     order: WorkOrder = decode_order(frame[1])
-    throttle = WorkerThrottle(page, slot, channel)
     try:
-        with Jobs(
-            order, Registry(), SystemClock(), throttle, lambda: page.stop_level > 0, f"worker-{slot}"
-        ) as jobs:
-            # What is imported and opened by now lives as long as the process: no collector need look at it.
-            gc.freeze()
-            gc.set_threshold(100_000, 20, 20)
-            channel.send(b"H")
-            while (frame := channel.receive()) is not None:
-                job, _, request = frame[1].partition(b"\n")
-                channel.send(b"A", jobs.answer(job.decode("ascii"), request))
+        if order.threads == 1:
+            _work_alone(order, page, slot, channel)
+        else:
+            _work_in_threads(order, page, slot, channel)
     except RunnerError as error:
         channel.send(b"E", str(error).encode("utf-8", "replace"))
     except (BrokenPipeError, ConnectionResetError):
         raise SystemExit(1) from None
+
+
+def _jobs(order: WorkOrder, page: SharedPage, slot: int, channel: Channel, registry: Registry) -> Jobs:
+    throttle = WorkerThrottle(page, slot, channel)
+    return Jobs(order, registry, SystemClock(), throttle, lambda: page.stop_level > 0, f"worker-{slot}")
+
+
+def _answer(jobs: Jobs, payload: bytes) -> bytes:
+    """The payload of an answer frame for that of a request frame."""
+    job, _, request = payload[_NUMBER.size :].partition(b"\n")
+    return payload[: _NUMBER.size] + jobs.answer(job.decode("ascii"), request)
+
+
+def _work_alone(order: WorkOrder, page: SharedPage, slot: int, channel: Channel) -> None:
+    with _jobs(order, page, slot, channel, Registry()) as jobs:
+        # What is imported and opened by now lives as long as the process: no collector need look at it.
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
+        channel.send(b"H")
+        while (frame := channel.receive()) is not None:
+            channel.send(b"A", _answer(jobs, frame[1]))
+
+
+def _work_in_threads(order: WorkOrder, page: SharedPage, slot: int, channel: Channel) -> None:
+    waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    registry = Registry()
+    # Both drivers are imported here, once: threads that import at the same time wait for one another.
+    registry.driver(order.task.source.type)
+    registry.driver(order.task.destination.type)
+
+    def work(own_slot: int) -> None:
+        try:
+            with _jobs(order, page, own_slot, channel, registry) as jobs:
+                while (payload := waiting.get()) is not None:
+                    channel.send(b"A", _answer(jobs, payload))
+        except RunnerError as error:
+            channel.send(b"E", str(error).encode("utf-8", "replace"))
+        except (BrokenPipeError, ConnectionResetError, SystemExit):
+            return
+        except BaseException:
+            # A defect: the parent learns of it as of any worker that ended, and waits for no answer.
+            traceback.print_exc()
+            os._exit(1)
+
+    first = slot * order.threads
+    threads = [
+        threading.Thread(target=work, args=(first + number,), daemon=True) for number in range(order.threads)
+    ]
+    channel.shared = True
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    channel.send(b"H")
+    for thread in threads:
+        thread.start()
+    while (frame := channel.receive()) is not None:
+        if frame[0] == b"G":
+            channel.grant()
+        else:
+            waiting.put(frame[1])
+    channel.give_up()
+    for _ in threads:
+        waiting.put(None)
+    for thread in threads:
+        thread.join(5)
 
 
 if __name__ == "__main__":

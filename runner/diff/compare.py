@@ -36,12 +36,14 @@ class Comparison(msgspec.Struct, frozen=True):
 
     `compares_mtime` is False when mtime is not carried; then size+mtime means size alone.
     `mtime_tolerance_ns` is the coarser of both locations' resolutions, or what the task allows.
+    `marks_folders`: the destination's folders can be there without facts of their own, and can be given some.
     """
 
     compare: Compare = Compare.SIZE_AND_MTIME
     compares_mtime: bool = True
     mtime_tolerance_ns: int = 0
     transfer_all: bool = False
+    marks_folders: bool = False
 
 
 def mtime_differs(source: Entry, destination: Entry, comparison: Comparison) -> bool:
@@ -102,6 +104,15 @@ def compare_entries(
         reasons.append(Reason.KIND)
     if late and Reason.MTIME not in reasons:
         attributes = (*attributes, "mtime")
+    if (
+        comparison.marks_folders
+        and kind is Kind.DIRECTORY
+        and destination.version is None
+        and destination.mtime_ns is None
+        and source.mtime_ns is not None
+        and comparison.compares_mtime
+    ):
+        attributes = ("mtime",)
     if attributes:
         reasons.append(Reason.ATTRIBUTES)
     return tuple(reasons), attributes

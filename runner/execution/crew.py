@@ -13,11 +13,17 @@ from runner.agents.shared import SharedPage
 from runner.execution.context import Context
 from runner.locations.pair import Endpoints
 from runner.model.task import Task
+from runner.transfer.coordinate import BATCH_ACTIONS, BATCH_ACTIONS_IN_BULK
 from runner.transfer.perform import PerformSettings
+from runner.verify.whole import PAIRS_PER_BATCH
 
 INLINE_ACTIONS = 32
 INLINE_BYTES = 8 << 20
 """Up to this much work is done in this process: starting a pool takes longer."""
+REMOTE_INLINE_ACTIONS = 4
+REMOTE_PAIRS = 8
+REMOTE_CONCURRENCY = 32
+"""Requests at once where each waits for a network, unless the task or a driver says less."""
 
 
 class Crew:
@@ -32,7 +38,10 @@ class Crew:
         options = task.options
         self._context = context
         self._in_process_only = endpoints.in_process_only
-        self._size = _pool_size(task, endpoints)
+        self._remote = endpoints.remote
+        self._copies_many = endpoints.copies_many
+        self._size, threads = _pool_shape(task, endpoints)
+        self._slots = self._size * threads
         self._page = SharedPage()
         self._bandwidth = Bandwidth(options, context.clock)
         self._order = WorkOrder(
@@ -46,6 +55,8 @@ class Crew:
                 max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
             ),
             now_ns=int(context.clock.now().timestamp() * 1e9),
+            threads=threads,
+            cache_directory=context.state.cache_folder,
         )
         self._pool: WorkerPool | None = None
         self._inline: InlineWorkers | None = None
@@ -79,8 +90,23 @@ class Crew:
 
     def workers(self, actions: int | None = None, size_bytes: int = 0) -> WorkerPool | InlineWorkers:
         """Who does that much work; None = much."""
-        few = actions is not None and actions <= INLINE_ACTIONS and size_bytes <= INLINE_BYTES
+        at_most = REMOTE_INLINE_ACTIONS if self._remote else INLINE_ACTIONS
+        few = actions is not None and actions <= at_most and size_bytes <= INLINE_BYTES
         return self.inline() if self._in_process_only or (few and self._pool is None) else self.pool()
+
+    def batch_actions(self, actions: int) -> int:
+        """How many of that many actions to hand over at once."""
+        if not self._remote:
+            return BATCH_ACTIONS
+        if self._copies_many:
+            return BATCH_ACTIONS_IN_BULK
+        # All workers are to be busy until the end: where each action waits long, that needs small batches.
+        return max(1, min(BATCH_ACTIONS, actions // (4 * self._slots)))
+
+    @property
+    def pairs_at_once(self) -> int:
+        """How many files to hand over at once where their number is not known before."""
+        return REMOTE_PAIRS if self._remote else PAIRS_PER_BATCH
 
     def tick(self) -> None:
         """Called several times a second while work goes on."""
@@ -91,7 +117,7 @@ class Crew:
         return self._context.cancellation.level > 0
 
     def bytes_moved(self) -> int:
-        return self._page.bytes_moved(self._size)
+        return self._page.bytes_moved(self._slots)
 
     def close(self) -> None:
         """All workers are gone afterwards."""
@@ -103,9 +129,18 @@ class Crew:
             self._page.close()
 
 
-def _pool_size(task: Task, endpoints: Endpoints) -> int:
+def _pool_shape(task: Task, endpoints: Endpoints) -> tuple[int, int]:
+    """(worker processes, threads in each)."""
     allowed = min(
         endpoints.source.capabilities.max_concurrency, endpoints.destination.capabilities.max_concurrency
     )
-    wanted = task.options.workers or max(2, len(os.sched_getaffinity(0)))
-    return max(1, min(wanted, allowed, SharedPage.slots()))
+    processors = len(os.sched_getaffinity(0))
+    if not endpoints.remote:
+        wanted = task.options.workers or max(2, processors)
+        return max(1, min(wanted, allowed, SharedPage.slots())), 1
+    concurrency = max(1, min(task.options.workers or REMOTE_CONCURRENCY, allowed))
+    processes = max(1, min(processors, (concurrency + 3) // 4))
+    if endpoints.copies_many:
+        # One process: both locations have to be the same program's.
+        processes, concurrency = 1, min(concurrency, 2)
+    return processes, min(-(-concurrency // processes), SharedPage.slots() // processes)

@@ -121,7 +121,13 @@ class ExecutionRecord:
     @contextlib.contextmanager
     def opened(self) -> Iterator[Endpoints]:
         """Both locations. Raises LocationUnavailableError."""
-        with Endpoints(self.task, self.context.registry, self.execution_id) as endpoints:
+        with Endpoints(
+            self.task,
+            self.context.registry,
+            self.execution_id,
+            self.context.state.cache_folder,
+            self.context.clock,
+        ) as endpoints:
             for side in ("source", "destination"):
                 self._endpoints[side] = endpoint_summary(endpoints, self.task, side)
             yield endpoints

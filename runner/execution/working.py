@@ -14,13 +14,13 @@ from runner.diff.tally import Tally
 from runner.execution.circumstances import read_selection
 from runner.execution.context import Context
 from runner.execution.crew import Crew
+from runner.inventory.both import both_listings
 from runner.locations.pair import Endpoints
 from runner.model.entry import Entry, Phase
 from runner.model.events import Listed, Progressed
 from runner.model.task import Compare, Task
 from runner.plan.file import PlanReader
 from runner.plan.parts import comparison_of, scope_of
-from runner.plan.prepare import destination_listing, source_listing
 from runner.transfer.batch import BatchSummary
 from runner.transfer.coordinate import Transferred, carry_out
 from runner.verify.batch import VerifySummary
@@ -67,7 +67,7 @@ def transfer(reader: PlanReader, context: Context, crew: Crew, journal: BinaryIO
         crew.tick()
 
     workers = crew.workers(trailer.actions, trailer.totals.bytes_to_write)
-    return carry_out(reader, workers, journal, crew.stopping, on_batch)
+    return carry_out(reader, workers, journal, crew.stopping, on_batch, crew.batch_actions(trailer.actions))
 
 
 def verify_what_was_transferred(
@@ -119,9 +119,10 @@ def verify_everything(
         seen[1] = count
         context.subscriber(Listed(*seen))
 
+    source, destination = both_listings(task, endpoints, selection, hear_source, hear_destination)
     merge = Merge(
-        source_listing(task, endpoints, selection, hear_source),
-        destination_listing(task, endpoints, selection, hear_destination),
+        source,
+        destination,
         # Content is read by the workers, for every file; here only presence and metadata are looked at.
         msgspec.structs.replace(comparison, compare=Compare.SIZE_ONLY, transfer_all=False),
         scope_of(task, endpoints, selection),
@@ -141,7 +142,14 @@ def verify_everything(
     def can_be_there(entry: Entry) -> bool:
         return entry.kind in holds.kinds and (holds.empty_directories or not entry.is_directory)
 
-    tree = WholeTree(merge.differences(), _tolerance(comparison), allows_extras, may_be_extra, can_be_there)
+    tree = WholeTree(
+        merge.differences(),
+        _tolerance(comparison),
+        allows_extras,
+        may_be_extra,
+        can_be_there,
+        crew.pairs_at_once,
+    )
     return tree.run(crew.workers(), on_batch), tally
 
 

@@ -34,6 +34,11 @@ class StateDirectory:
         return os.path.join(self.path, "locks")
 
     @property
+    def cache_folder(self) -> str:
+        """What drivers remember to work faster; may be deleted at any time."""
+        return os.path.join(self.path, "cache")
+
+    @property
     def history_file(self) -> str:
         return os.path.join(self.path, "history.sqlite")
 
@@ -45,7 +50,7 @@ class StateDirectory:
         """
         try:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            for folder in (self.path, self.executions_folder, self.locks_folder):
+            for folder in (self.path, self.executions_folder, self.locks_folder, self.cache_folder):
                 _make_private_folder(folder)
             self._keep_out_of_git()
         except OSError as error:

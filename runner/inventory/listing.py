@@ -12,9 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from runner.errors import EntryCode, EntryError
+from runner.inventory.patience import patient_scan
+from runner.locations.pair import IMPATIENT, Patience
 from runner.locations.protocol import Location
 from runner.model.entry import Entry, Problem, path_before, path_bytes
 from runner.model.wire import decode_line, encode_line
+
+Found = Entry | Problem
 
 SORT_RUN_ENTRIES = 100_000
 """Entries an external sort holds in memory at once (about 60 MB); more are spilled to a temporary file."""
@@ -25,13 +29,15 @@ def inventory(
     descend: Callable[[Entry], bool] | None,
     on_entries: Callable[[int], None] | None = None,
     prefix: str = "",
-) -> Iterator[Entry | Problem]:
+    patience: Patience = IMPATIENT,
+) -> Iterator[Found]:
     """All of a location (or of its folder `prefix`), in canonical order.
 
-    `on_entries` hears the running count every 2,000 entries.
+    A folder that cannot be listed now is asked for again as `patience` allows. `on_entries` hears the running count
+    every 2,000 entries.
     Raises EntryError(INTERNAL) when the driver breaks the order it promises: nothing may be decided on that.
     """
-    stream = location.scan(prefix, descend)
+    stream = patient_scan(location, prefix, descend, patience)
     if not location.capabilities.sorted_scan:
         stream = sort_externally(stream)
     previous = ""
@@ -51,6 +57,17 @@ def inventory(
         yield found
     if on_entries is not None:
         on_entries(count)
+
+
+def counted(stream: Iterator[Found], on_entries: Callable[[int], None]) -> Iterator[Found]:
+    """The same values; `on_entries` hears the running count every 2,000, and at the end."""
+    count = 0
+    for found in stream:
+        count += 1
+        if count % 2_000 == 0:
+            on_entries(count)
+        yield found
+    on_entries(count)
 
 
 def sort_externally(stream: Iterator[Entry | Problem]) -> Iterator[Entry | Problem]:

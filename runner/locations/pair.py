@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
+from runner.clock import Clock, SystemClock
 from runner.locations.protocol import (
     Capabilities,
+    CopiesMany,
     Driver,
     Identifies,
     Identity,
@@ -13,9 +17,14 @@ from runner.locations.protocol import (
     Location,
     OpenSettings,
 )
-from runner.locations.registry import Registry
+from runner.locations.registry import Registry, check_installed
 from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Kind
 from runner.model.task import Owner, SecurityDescriptor, SymlinkMode, Task, TaskOptions
+
+LONGEST_PAUSE_SECONDS = 30.0
+REMOTE_ATTEMPTS = 5
+REMOTE_PAUSE_SECONDS = 1.0
+"""What a lost connection or a busy server is granted at least: a server that is started anew takes some seconds."""
 
 _FIELD_NAMES = {
     "mode": "permissions",
@@ -98,15 +107,52 @@ def _takes_part(kind: Kind, options: TaskOptions) -> bool:
     return kind is not Kind.SYMLINK or options.symlinks is SymlinkMode.PRESERVE
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often, and after which pauses, something that failed for a passing reason is tried again.
+
+    The pause doubles from attempt to attempt, up to LONGEST_PAUSE_SECONDS.
+    """
+
+    attempts: int
+    first_pause_seconds: float
+    sleep: Callable[[float], None]
+
+    def pause(self, attempt: int) -> None:
+        """Wait after the attempt of that number (from 1)."""
+        self.sleep(min(self.first_pause_seconds * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS))
+
+
+IMPATIENT = Patience(1, 0.0, lambda seconds: None)
+
+
 class Endpoints:
     """Both locations of a task, open. A context manager; opening may raise LocationUnavailableError.
 
     `attributes` are the metadata fields that the task wants and both sides hold.
     """
 
-    def __init__(self, task: Task, registry: Registry, execution_id: str) -> None:
+    def __init__(
+        self,
+        task: Task,
+        registry: Registry,
+        execution_id: str,
+        cache_directory: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises LocationUnavailableError, and MissingExtraError when a driver's packages are not installed."""
+        self._cache_directory = cache_directory
+        self.patience = Patience(
+            max(task.options.attempts, REMOTE_ATTEMPTS) if task.options.attempts > 1 else 1,
+            max(task.options.retry_delay_seconds, REMOTE_PAUSE_SECONDS)
+            if task.options.retry_delay_seconds
+            else 0.0,
+            (clock or SystemClock()).sleep,
+        )
         self.source_driver: Driver = registry.driver(task.source.type)
         self.destination_driver: Driver = registry.driver(task.destination.type)
+        for driver in (self.source_driver, self.destination_driver):
+            check_installed(driver)
         source_capabilities = self.source_driver.capabilities(task.source)
         destination_capabilities = self.destination_driver.capabilities(task.destination)
         self.losses = losses(task.options, source_capabilities, destination_capabilities)
@@ -137,6 +183,7 @@ class Endpoints:
             digest=options.digest,
             sparse=options.sparse,
             execution_id=execution_id,
+            cache_directory=self._cache_directory,
         )
 
     @property
@@ -146,6 +193,17 @@ class Endpoints:
             and self.destination.capabilities.hard_links
             and isinstance(self.destination, Linking)
         )
+
+    @property
+    def remote(self) -> bool:
+        """Whether work waits for a network, so that more of it at once is faster."""
+        return self.source.capabilities.remote or self.destination.capabilities.remote
+
+    @property
+    def copies_many(self) -> bool:
+        """Whether the destination's driver copies many of this source's files in one go."""
+        destination = self.destination
+        return isinstance(destination, CopiesMany) and destination.copies_many_from(self.source)
 
     @property
     def carries_mtime(self) -> bool:

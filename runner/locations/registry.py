@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 
 from runner.errors import ConfigurationError, Diagnostic, MissingExtraError
 from runner.locations.protocol import Driver
 
 GROUP = "runner.locations"
-EXTRAS: dict[str, str] = {}
-"""Location types that ship with the runner but need an extra: type -> extra name."""
 
 
 class Registry:
@@ -48,10 +48,8 @@ class Registry:
         try:
             driver = found.load()
         except ImportError as error:
-            extra = EXTRAS.get(location_type)
             raise MissingExtraError(
-                f"location type {location_type!r} needs the package {error.name!r}, which is not installed",
-                remedy=f"Install it: pip install 'sync-runner[{extra}]'" if extra else None,
+                f"location type {location_type!r} needs the package {error.name!r}, which is not installed"
             ) from error
         if not isinstance(driver, Driver):
             raise MissingExtraError(
@@ -64,3 +62,13 @@ class Registry:
         if self._entry_points is None:
             self._entry_points = {point.name: point for point in entry_points(group=GROUP)}
         return self._entry_points
+
+
+def check_installed(driver: Driver) -> None:
+    """Raises MissingExtraError, naming the extra, when a module that the driver needs is not installed."""
+    for module in driver.requires:
+        if module not in sys.modules and find_spec(module) is None:
+            raise MissingExtraError(
+                f"location type {driver.type!r} needs the package {module!r}, which is not installed",
+                remedy=f"Install it: pip install 'sync-runner[{driver.extra}]'" if driver.extra else None,
+            )

@@ -194,6 +194,10 @@ class Planner:
             if difference.destination is not None:
                 self._remove(ActionKind.DELETE, Stage.MAKE_WAY, difference.destination, difference.reasons)
             return
+        if self._capabilities.implicit_directories and _is_bare(source) and difference.destination is None:
+            # A prefix of an object store, to an object store: it is there as soon as something is in it.
+            self._tally.skip(source)
+            return
         self.sums.prepared_folders += 1
         self.sums.entries_needed += 1
         # What goes into a folder may be written by another worker before the folder is made; it would meet the
@@ -315,7 +319,10 @@ class Planner:
             return False
         if self._is_included is not None and not self._is_included(destination):
             reasons = (Reason.EXCLUDED,)
-        if destination.kind is Kind.DIRECTORY and not self._capabilities.empty_directories:
+        if destination.kind is Kind.DIRECTORY and (
+            not self._capabilities.empty_directories
+            or (self._capabilities.implicit_directories and _is_bare(destination))
+        ):
             return True  # it goes with what is in it
         kind = ActionKind.QUARANTINE if mode is DeletedFiles.QUARANTINE else ActionKind.DELETE
         self._remove(kind, Stage.MAKE_WAY if make_way else Stage.REMOVE, destination, reasons)
@@ -359,8 +366,12 @@ class Planner:
             return
         if folder.created:
             self._touch(folder.path)
+            if not self._capabilities.contents_touch_folder:
+                return  # it was made complete
         reasons = folder.reasons
         if not reasons:
+            if not self._capabilities.contents_touch_folder:
+                return
             if not (folder.created or (folder.touched and self._options.metadata.mtime)):
                 return
             reasons = (Reason.CONTENTS,)
@@ -402,3 +413,8 @@ class Planner:
         )
         self._writer.add(action)
         self.sums.add(action)
+
+
+def _is_bare(folder: Entry) -> bool:
+    """True for a folder that is only what its content's names say: it has no facts of its own."""
+    return folder.mtime_ns is None and folder.attributes is None and folder.version is None

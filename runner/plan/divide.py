@@ -44,6 +44,8 @@ def can_be_divided(task: Task, endpoints: Endpoints, selection: Selection) -> bo
     """False where folders are known to depend on one another, or on what only one process sees."""
     return (
         not endpoints.in_process_only
+        and not endpoints.remote
+        and endpoints.destination.capabilities.case_sensitive
         and not selection.restricts_deletion
         and not task.filters.delete_excluded
         and task.filters.manifest is None

@@ -29,6 +29,7 @@ def comparison_of(task: Task, endpoints: Endpoints) -> Comparison:
         compares_mtime=options.metadata.mtime and endpoints.carries_mtime,
         mtime_tolerance_ns=max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
         transfer_all=options.transfer_mode is TransferMode.ALL,
+        marks_folders=endpoints.destination.capabilities.implicit_directories,
     )
 
 

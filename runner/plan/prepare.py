@@ -10,8 +10,7 @@ from runner.diff.merge import Merge, NotPlainError
 from runner.diff.tally import LISTED_PROBLEMS, Tally
 from runner.errors import EntryCode
 from runner.filters.selection import Selection
-from runner.inventory.listing import inventory
-from runner.inventory.owners import mapped_owners
+from runner.inventory.both import both_listings
 from runner.locations.pair import Endpoints
 from runner.locations.protocol import Identifies, Location, Space
 from runner.model.action import Action
@@ -62,22 +61,6 @@ class Circumstances:
     on_listed: Callable[[int, int], None] = lambda source, destination: None
 
 
-def source_listing(
-    task: Task, endpoints: Endpoints, selection: Selection, on_entries: Callable[[int], None] | None = None
-) -> Iterator[Found]:
-    """The source's entries, with owners as they are to be at the destination."""
-    descend = None if selection.is_trivial else selection.descend
-    return mapped_owners(inventory(endpoints.source, descend, on_entries), task.options.metadata)
-
-
-def destination_listing(
-    task: Task, endpoints: Endpoints, selection: Selection, on_entries: Callable[[int], None] | None = None
-) -> Iterator[Found]:
-    """The destination's entries; what the filters hide is listed only when it is to be deleted."""
-    descend = None if selection.is_trivial or task.filters.delete_excluded else selection.descend
-    return inventory(endpoints.destination, descend, on_entries)
-
-
 def prepare(
     task: Task,
     endpoints: Endpoints,
@@ -123,8 +106,7 @@ def _prepared_in_one_walk(
 
         return hear
 
-    source = source_listing(task, endpoints, selection, listed(0))
-    destination = destination_listing(task, endpoints, selection, listed(1))
+    source, destination = both_listings(task, endpoints, selection, listed(0), listed(1))
     shares: dict[str, int] = {}
     if task.guards.max_deletions_per_folder != Limit():
         destination = _counted_by_folder(destination, shares)

@@ -18,6 +18,7 @@ from runner.plan.file import PlanReader
 from runner.transfer.batch import BatchSummary, cancel_lines, lost_lines, split_answer
 
 BATCH_ACTIONS = 128
+BATCH_ACTIONS_IN_BULK = 256
 BATCH_BYTES = 32 << 20
 ATTENTION_AT_MOST = 10_000
 
@@ -82,6 +83,7 @@ def carry_out(
     journal: BinaryIO,
     stopping: Callable[[], bool],
     on_batch: Callable[[BatchSummary], None],
+    batch_actions: int = BATCH_ACTIONS,
 ) -> Transferred:
     """Carry out every action of a plan; each gets exactly one outcome line in `journal`.
 
@@ -89,7 +91,7 @@ def carry_out(
     recorded as cancelled. Memory: the batches in flight, and 4 numbers a batch.
     """
     coordinator = _Coordinator(journal, stopping, on_batch)
-    for stage in _stages(reader):
+    for stage in _stages(reader, batch_actions):
         coordinator.carry_out(stage, workers)
     return coordinator.transferred()
 
@@ -157,7 +159,7 @@ class _Batch(NamedTuple):
     lines: list[bytes]
 
 
-def _stages(reader: PlanReader) -> Iterator[Iterator[_Batch]]:
+def _stages(reader: PlanReader, batch_actions: int) -> Iterator[Iterator[_Batch]]:
     """One iterator of batches a stage; each must be exhausted before the next is asked for."""
     decoder = msgspec.json.Decoder(_Slim)
     lines = reader.lines()
@@ -171,7 +173,7 @@ def _stages(reader: PlanReader) -> Iterator[Iterator[_Batch]]:
         first_id = size = 0
         while pending and pending[0][1].stage is stage:
             line, slim = pending.pop()
-            if gathered and (len(gathered) >= BATCH_ACTIONS or size + slim.size_bytes > BATCH_BYTES):
+            if gathered and (len(gathered) >= batch_actions or size + slim.size_bytes > BATCH_BYTES):
                 yield _Batch(first_id, gathered)
                 gathered, size = [], 0
             if not gathered:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from runner.clock import Clock
 from runner.diff.compare import differing_attributes
 from runner.errors import Disposition, EntryCode, EntryError
+from runner.locations.pair import LONGEST_PAUSE_SECONDS, REMOTE_ATTEMPTS, REMOTE_PAUSE_SECONDS
 from runner.locations.protocol import (
     CopiesFrom,
+    CopiesMany,
+    Copying,
     Linking,
     Location,
     Renames,
@@ -25,7 +28,9 @@ from runner.transfer.expect import is_already_done, is_as_expected
 from runner.transfer.quarantine import quarantine_path
 
 RESTRICTED = Attributes(mode=0o700)
-LONGEST_DELAY_SECONDS = 30.0
+NOTHING_WRITTEN = Written()
+AWAY = frozenset({EntryCode.UNAVAILABLE, EntryCode.TIMEOUT})
+"""Errors of a storage that is away or busy: it gets more time and attempts than a file does."""
 
 
 class PerformSettings(msgspec.Struct, frozen=True):
@@ -67,6 +72,11 @@ class Performer:
         self._copies = (
             destination if isinstance(destination, CopiesFrom) and destination.copies_from(source) else None
         )
+        self._many = (
+            destination
+            if isinstance(destination, CopiesMany) and destination.copies_many_from(source)
+            else None
+        )
         # Asking what a location can do is slow: once is enough.
         self._sets_attributes = destination if isinstance(destination, SetsAttributes) else None
         self._linking = destination if isinstance(destination, Linking) else None
@@ -81,6 +91,37 @@ class Performer:
             ActionKind.QUARANTINE: self._quarantine,
         }
 
+    @property
+    def copies_many(self) -> bool:
+        """Whether `perform_many` is the way for files."""
+        return self._many is not None
+
+    def perform_many(self, actions: Sequence[Action]) -> Iterator[Outcome]:
+        """The outcomes of copies and replacements of files, in their order; what may be tried again is tried one by
+        one."""
+        assert self._many is not None
+        began = self._clock.monotonic()
+        copies = []
+        for action in actions:
+            assert action.source is not None
+            copies.append(Copying(action.source, self._target(action.source), action.destination))
+        try:
+            results: list[Written | EntryError] = list(
+                self._many.copy_many(self._source, copies, self._throttle)
+            )
+        except EntryError as error:
+            results = [error] * len(actions)
+        for action, result in zip(actions, results, strict=True):
+            if isinstance(result, Written):
+                yield self._outcome(action, began, 1, OutcomeStatus.DONE, written=result)
+                continue
+            settled = self._after_error(action, result)
+            if settled is None:
+                yield self.perform(action)
+                continue
+            status, problem, note = settled
+            yield self._outcome(action, began, 1, status, problem, note)
+
     def perform(self, action: Action) -> Outcome:
         """The outcome of one action; never raises for what one path can cause."""
         began = self._clock.monotonic()
@@ -91,40 +132,46 @@ class Performer:
                 written = self._handlers[action.kind](current)
             except EntryError as error:
                 settled = self._after_error(current, error)
-                if settled is None and attempt < self._settings.attempts:
+                if settled is None and attempt < self._attempts(error):
                     self._clock.sleep(self._delay(error, attempt))
                     attempt += 1
                     current = self._refreshed(current, error)
                     continue
                 status, problem, note = settled or (OutcomeStatus.FAILED, _problem(action, error), None)
-                written = Written()
-            else:
-                status, problem, note = OutcomeStatus.DONE, None, None
-                if written.refused:
-                    status = OutcomeStatus.FAILED
-                    message = "the destination refused " + ", ".join(written.refused)
-                    problem = Problem(
-                        action.path,
-                        Phase.TRANSFERRING,
-                        EntryCode.ATTRIBUTES_REFUSED,
-                        message,
-                        side="destination",
-                    )
-            return Outcome(
-                action.id,
-                action.kind,
-                action.path,
-                status,
-                attempt,
-                written.bytes,
-                self._wall_offset + began,
-                self._clock.monotonic() - began,
-                written.digest,
-                problem,
-                self._agent,
-                note,
-                action.is_housekeeping,
+                return self._outcome(action, began, attempt, status, problem, note)
+            return self._outcome(action, began, attempt, OutcomeStatus.DONE, written=written)
+
+    def _outcome(
+        self,
+        action: Action,
+        began: float,
+        attempts: int,
+        status: OutcomeStatus,
+        problem: Problem | None = None,
+        note: str | None = None,
+        written: Written = NOTHING_WRITTEN,
+    ) -> Outcome:
+        if written.refused:
+            status = OutcomeStatus.FAILED
+            message = "the destination refused " + ", ".join(written.refused)
+            problem = Problem(
+                action.path, Phase.TRANSFERRING, EntryCode.ATTRIBUTES_REFUSED, message, side="destination"
             )
+        return Outcome(
+            action.id,
+            action.kind,
+            action.path,
+            status,
+            attempts,
+            written.bytes,
+            self._wall_offset + began,
+            self._clock.monotonic() - began,
+            written.digest,
+            problem,
+            self._agent,
+            note,
+            action.is_housekeeping,
+        )
 
     # -- errors --------------------------------------------------------------------------------------------
 
@@ -188,10 +235,18 @@ class Performer:
         except EntryError:
             return None
 
+    def _attempts(self, error: EntryError) -> int:
+        attempts = self._settings.attempts
+        return max(attempts, REMOTE_ATTEMPTS) if attempts > 1 and error.entry_code in AWAY else attempts
+
     def _delay(self, error: EntryError, attempt: int) -> float:
+        """Seconds to wait after that attempt: as the storage asks, else growing, with more for one that is away."""
         if error.retry_after_seconds is not None:
-            return min(error.retry_after_seconds, LONGEST_DELAY_SECONDS)
-        return float(min(self._settings.retry_delay_seconds * 2 ** (attempt - 1), LONGEST_DELAY_SECONDS))
+            return min(error.retry_after_seconds, LONGEST_PAUSE_SECONDS)
+        first = self._settings.retry_delay_seconds
+        if first and error.entry_code in AWAY:
+            first = max(first, REMOTE_PAUSE_SECONDS)
+        return min(first * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
 
     def _refreshed(self, action: Action, error: EntryError) -> Action:
         """For a run: the same action with the source file as it is now."""
@@ -221,11 +276,17 @@ class Performer:
 
     def _create_directory(self, action: Action) -> Written:
         entry = self._require_source(action)
-        # Its own mode and times are set when the folder is finished; until then nobody else looks in.
-        bare = msgspec.structs.replace(entry, attributes=RESTRICTED, mtime_ns=None)
         present = self._destination.stat(action.path)
         if present is not None and present.kind is Kind.DIRECTORY:
-            return Written()
+            if self._destination.capabilities.contents_touch_folder:
+                return Written()
+            # Something in it came first: there it is a prefix, and nobody sets its metadata later.
+            return self._destination.put(self._target(entry), None, present, self._throttle)
+        if not self._destination.capabilities.contents_touch_folder:
+            return self._destination.put(self._target(entry), None, action.destination, self._throttle)
+        # Its own mode and times are set when the folder is finished; until then nobody else looks in.
+        restricted = None if entry.attributes is None or entry.attributes.mode is None else RESTRICTED
+        bare = msgspec.structs.replace(entry, attributes=restricted, mtime_ns=None)
         return self._destination.put(bare, None, action.destination, self._throttle)
 
     def _write(self, action: Action) -> Written:

@@ -44,11 +44,13 @@ class WholeTree:
         allows_extras: bool,
         may_be_extra: Callable[[Entry], bool] | None,
         can_be_there: Callable[[Entry], bool] | None = None,
+        pairs_at_once: int = PAIRS_PER_BATCH,
     ) -> None:
         """`differences` come from a merge that reports equal entries too. `may_be_extra` tells whether an extra is
         in the task's scope; None = all are. `can_be_there` tells whether the destination can hold an entry of the
         source at all; what it cannot is a problem of planning, not a finding; None = it holds everything."""
         self._can_be_there = can_be_there
+        self._pairs_at_once = pairs_at_once
         self._differences = differences
         self._tolerance = mtime_tolerance_ns
         self._allows_extras = allows_extras
@@ -103,7 +105,7 @@ class WholeTree:
         for pair in self._content_pairs():
             gathered.append(encode_line(pair))
             size += pair.expected.size_bytes or 0
-            if len(gathered) >= PAIRS_PER_BATCH or size >= BYTES_PER_BATCH:
+            if len(gathered) >= self._pairs_at_once or size >= BYTES_PER_BATCH:
                 yield b"\n".join(gathered)
                 gathered, size = [], 0
         if gathered:

@@ -102,11 +102,14 @@ def failed(action: Action, code: EntryCode) -> Outcome:
 
 
 def carried(
-    reader: PlanReader, workers: Workers, stopping: Callable[[], bool] = lambda: False
+    reader: PlanReader,
+    workers: Workers,
+    stopping: Callable[[], bool] = lambda: False,
+    batch_actions: int = coordinate.BATCH_ACTIONS,
 ) -> tuple[Transferred, list[Outcome], list[BatchSummary]]:
     journal = io.BytesIO()
     heard: list[BatchSummary] = []
-    transferred = carry_out(reader, workers, journal, stopping, heard.append)
+    transferred = carry_out(reader, workers, journal, stopping, heard.append, batch_actions)
     content = journal.getvalue()
     # The journal's index leads to every batch, in the plan's order.
     lines: list[bytes] = []
@@ -149,14 +152,15 @@ def test_batches_are_bounded_by_count_and_by_bytes(tmp_path: Path, monkeypatch: 
     assert [batch.actions for batch in transferred.batches] == [1, 1, 1]
 
 
-def test_an_end_of_space_cancels_what_was_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinate, "BATCH_ACTIONS", 2)
+def test_an_end_of_space_cancels_what_was_not_begun(tmp_path: Path) -> None:
 
     def outcome_of(action: Action) -> Outcome:
         return failed(action, EntryCode.NO_SPACE) if action.path == "WRITE-004" else done(action)
 
     transferred, outcomes, _ = carried(
-        planned(tmp_path, {Stage.WRITE: 20, Stage.REMOVE: 5}), Workers(outcome_of, in_flight=1)
+        planned(tmp_path, {Stage.WRITE: 20, Stage.REMOVE: 5}),
+        Workers(outcome_of, in_flight=1),
+        batch_actions=2,
     )
     statuses = [outcome.status.value for outcome in outcomes]
     assert statuses[:6] == ["done"] * 4 + ["failed", "done"]
@@ -166,21 +170,20 @@ def test_an_end_of_space_cancels_what_was_not_begun(tmp_path: Path, monkeypatch:
     assert message is not None and message.message == "not begun: the destination takes no more"
 
 
-def test_a_stop_cancels_what_was_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinate, "BATCH_ACTIONS", 2)
+def test_a_stop_cancels_what_was_not_begun(tmp_path: Path) -> None:
     looks = iter([False, False, True])
     transferred, outcomes, _ = carried(
-        planned(tmp_path, {Stage.WRITE: 10, Stage.LINK: 1}), Workers(done), lambda: next(looks, True)
+        planned(tmp_path, {Stage.WRITE: 10, Stage.LINK: 1}), Workers(done), lambda: next(looks, True), 2
     )
     assert [outcome.status.value for outcome in outcomes] == ["done"] * 4 + ["cancelled"] * 7
     assert (transferred.sums.done, transferred.sums.cancelled.files, transferred.aborted) == (4, 7, False)
 
 
-def test_a_lost_batch_is_failed_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinate, "BATCH_ACTIONS", 3)
+def test_a_lost_batch_is_failed_and_the_rest_goes_on(tmp_path: Path) -> None:
     transferred, outcomes, _ = carried(
         planned(tmp_path, {Stage.WRITE: 9, Stage.LINK: 1}),
         Workers(lambda action: None if action.path == "WRITE-004" else done(action)),
+        batch_actions=3,
     )
     assert [outcome.status.value for outcome in outcomes] == ["done"] * 3 + ["failed"] * 3 + ["done"] * 4
     assert transferred.sums.failed_transfer == Counts(3, 0)

@@ -1,0 +1,72 @@
+"""Both listings of a task, as they are compared: patient, ahead where a network is waited for, without twins."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from runner.filters.selection import Selection
+from runner.inventory.ahead import ahead
+from runner.inventory.listing import Found, counted, inventory
+from runner.inventory.owners import mapped_owners
+from runner.inventory.twins import CaseTwins, one_kind_a_name
+from runner.locations.pair import Endpoints
+from runner.locations.protocol import Location
+from runner.model.entry import Entry
+from runner.model.task import Compare, Task
+
+OnEntries = Callable[[int], None]
+
+
+def both_listings(
+    task: Task, endpoints: Endpoints, selection: Selection, on_source: OnEntries, on_destination: OnEntries
+) -> tuple[Iterator[Found], Iterator[Found]]:
+    """The source's entries, with owners as they are to be at the destination, and the destination's.
+
+    What the filters hide is listed at the destination only when it is to be deleted. Close both to give up early.
+    """
+    descend = None if selection.is_trivial else selection.descend
+    descend_destination = None if task.filters.delete_excluded else descend
+    holds = endpoints.destination.capabilities
+    source = _listing(task, endpoints, endpoints.source, descend, on_source)
+    source = mapped_owners(source, task.options.metadata)
+    if endpoints.source.capabilities.file_beside_folder and not holds.file_beside_folder:
+        source = one_kind_a_name(source)
+    destination = _listing(task, endpoints, endpoints.destination, descend_destination, on_destination)
+    if holds.case_sensitive:
+        return source, destination
+    return _without_case_twins(source, destination)
+
+
+def _listing(
+    task: Task,
+    endpoints: Endpoints,
+    location: Location,
+    descend: Callable[[Entry], bool] | None,
+    on_entries: OnEntries,
+) -> Iterator[Found]:
+    # Comparing by checksum reads both locations while they are listed; one thread at a time may use them.
+    if not location.capabilities.remote or task.options.compare is Compare.CHECKSUM:
+        return inventory(location, descend, on_entries, patience=endpoints.patience)
+    # Counted on this side of the border: whoever hears the count need not expect another thread.
+    return counted(ahead(inventory(location, descend, patience=endpoints.patience)), on_entries)
+
+
+def _without_case_twins(
+    source: Iterator[Found], destination: Iterator[Found]
+) -> tuple[Iterator[Found], Iterator[Found]]:
+    shared: list[CaseTwins] = []
+
+    def twins() -> CaseTwins:
+        if not shared:
+            shared.append(CaseTwins(source, destination))
+        return shared[0]
+
+    def left() -> Iterator[Found]:
+        yield from twins().source()
+
+    def right() -> Iterator[Found]:
+        with contextlib.closing(twins()) as both:
+            yield from both.destination()
+
+    return left(), right()
