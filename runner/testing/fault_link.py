@@ -93,12 +93,13 @@ class Link:
 
     def _step(self) -> None:
         now = time.monotonic()
-        reading = [stream.source for stream in (self._up, self._down) if stream.reads]
+        reading: list[socket.socket | int] = [self._hang_up]
+        reading += [stream.source for stream in (self._up, self._down) if stream.reads]
         due = [stream for stream in (self._up, self._down) if stream.queue and stream.queue[0][0] <= now]
         later = [stream.queue[0][0] - now for stream in (self._up, self._down) if stream.queue]
         writing = [stream.sink for stream in due]
         wait = None if writing or not later else max(0.0, min(later))
-        readable, writable, _ = select.select([self._hang_up, *reading], writing, [], wait)
+        readable, writable, _ = select.select(reading, writing, [], wait)
         if self._hang_up in readable:
             raise _Over
         for stream in (self._up, self._down):

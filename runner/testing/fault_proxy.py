@@ -154,8 +154,8 @@ class _Listener:
     def _listen(self) -> None:
         while True:
             readable, _, _ = select.select([self._socket.fileno(), self._closing.reading], [], [])
-            if self._closing.reading in readable:
-                return
+            if self._socket.fileno() not in readable:
+                return  # closing, and nobody waits at the door
             with contextlib.suppress(OSError):
                 self._proxy.arrived(self._socket.accept()[0])
 
