@@ -82,6 +82,7 @@ def s3_client(endpoint: str, access_key: str, secret_key: str, region: str = REG
             retries={"total_max_attempts": 1},
             connect_timeout=5,
             read_timeout=30,
+            response_checksum_validation="when_required",
             proxies={},
         ),
     )
