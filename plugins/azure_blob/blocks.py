@@ -1,0 +1,78 @@
+"""Uploads in blocks: their ids, and the MD5 of the whole while they come in order.
+
+Staged blocks wait, invisible, at the name of the blob that they will be. Each id begins with the upload's token, so
+that two writers of one name never mix their blocks. The service drops what is not committed within a week.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import threading
+from collections.abc import Sequence
+
+from runner.locations.protocol import Buffer
+
+from ..objects.client import Part
+
+
+def new_token() -> str:
+    return secrets.token_hex(8)
+
+
+def block_id(token: str, number: int) -> str:
+    """All ids of a blob have to be of one length."""
+    return base64.b64encode(f"{token}-{number:06d}".encode("ascii")).decode("ascii")
+
+
+def block_number(token: str, block: str) -> int | None:
+    """The number in an id of this upload; None for blocks of others."""
+    try:
+        name = base64.b64decode(block, validate=True).decode("ascii")
+    except ValueError:
+        return None
+    owner, _, number = name.rpartition("-")
+    return int(number) if owner == token and number.isdigit() else None
+
+
+def block_list(parts: Sequence[Part]) -> bytes:
+    blocks = "".join(f"<Uncommitted>{part.etag}</Uncommitted>" for part in parts)
+    return f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'.encode("ascii")
+
+
+class RunningDigests:
+    """The MD5 of each upload's content, known as long as its blocks come in their order."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._uploads: dict[str, _Running] = {}
+
+    def add(self, token: str, number: int, body: Buffer) -> None:
+        with self._lock:
+            running = self._uploads.setdefault(token, _Running())
+        running.add(number, body)
+
+    def take(self, token: str, count: int) -> bytes | None:
+        """The digest after `count` blocks; None when it is not known. It is forgotten here."""
+        with self._lock:
+            running = self._uploads.pop(token, None)
+        return None if running is None else running.digest(count)
+
+
+class _Running:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hash = hashlib.md5(usedforsecurity=False)
+        self._next = 1
+
+    def add(self, number: int, body: Buffer) -> None:
+        with self._lock:
+            if number == self._next:
+                self._hash.update(body)
+                self._next += 1
+            else:
+                self._next = -1
+
+    def digest(self, count: int) -> bytes | None:
+        return self._hash.digest() if self._next == count + 1 else None
