@@ -112,6 +112,7 @@ class Features(msgspec.Struct, frozen=True):
     listing_has_metadata list_page fills metadata and headers
     listing_has_tags     list_page fills tags
     etag_is_md5          the etag of an object that was written by one put is the MD5 of its content
+    md5_checked          a put or part whose `md5` is not that of its body is refused
     sorted_listing       list_page gives UTF-8 byte order
     uploads              begin_upload and its companions exist
     """
@@ -130,6 +131,7 @@ class Features(msgspec.Struct, frozen=True):
     listing_has_metadata: bool = False
     listing_has_tags: bool = False
     etag_is_md5: bool = False
+    md5_checked: bool = False
     sorted_listing: bool = True
     uploads: bool = True
 
@@ -246,7 +248,10 @@ class ObjectClient(Protocol):
         sent along where the service compares it."""
         ...
 
-    def begin_upload(self, key: str, description: Description) -> Upload: ...
+    def begin_upload(self, key: str, description: Description, condition: Condition = ALWAYS) -> Upload:
+        """`condition` is the one that complete_upload will be given: some services (GCS) fix it here, and check it
+        again when the upload is completed."""
+        ...
 
     def put_part(self, upload: Upload, number: int, body: Buffer, md5: bytes | None = None) -> Part: ...
 
