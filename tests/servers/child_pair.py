@@ -1,0 +1,37 @@
+"""Run by a test in a process of its own: copies a small tree to a location and back, and reports how that went.
+
+Reads from standard input: {"folder": ..., "location": {options with type}, "secrets": [names of the secret ones]}.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from runner.model.task import Secret
+
+if __name__ == "__main__":
+    # This file is run as a script: what it shares with the tests lies beside its folder.
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from servers.real_pair import RealPair, local
+
+    order = json.load(sys.stdin)
+    folder = Path(order["folder"])
+    location = {
+        name: Secret(value, "test") if name in order["secrets"] else value
+        for name, value in order["location"].items()
+    }
+    source, back = folder / "source", folder / "back"
+    (source / "a").mkdir(parents=True)
+    for number in range(12):
+        (source / "a" / f"file {number}").write_bytes(b"content %d" % number)
+    exits = []
+    for name, left, right in (("there", local(source), location), ("home", location, local(back))):
+        (folder / name).mkdir()
+        pair = RealPair(folder / name, left, right)
+        exits += [pair.run().execution.exit_code, len(pair.second_plan())]
+    # What is gone is removed, too.
+    (source / "a" / "file 3").unlink()
+    exits.append(RealPair(folder / "there", local(source), location).run().execution.exit_code)
+    json.dump(exits, sys.stdout)
