@@ -175,13 +175,23 @@ def _work_in_threads(order: WorkOrder, page: SharedPage, slot: int, channel: Cha
     registry.driver(order.task.source.type)
     registry.driver(order.task.destination.type)
 
+    out_of_work: list[int] = []
+    leaving = threading.Lock()
+
     def work(own_slot: int) -> None:
+        payload: bytes | None = None
         try:
             with _jobs(order, page, own_slot, channel, registry) as jobs:
                 while (payload := waiting.get()) is not None:
                     channel.send(b"A", _answer(jobs, payload))
         except RunnerError as error:
-            channel.send(b"E", str(error).encode("utf-8", "replace"))
+            # A server may grant fewer connections than were asked for: then those that have one do the work.
+            with leaving:
+                out_of_work.append(own_slot)
+                if len(out_of_work) == order.threads:
+                    channel.send(b"E", str(error).encode("utf-8", "replace"))
+                    os._exit(1)
+            waiting.put(payload)
         except (BrokenPipeError, ConnectionResetError, SystemExit):
             return
         except BaseException:

@@ -32,9 +32,8 @@ class _PatientScan:
         self._patience = patience
         self._last: str | None = None
 
-    def folder(self, folder: str) -> Iterator[Entry | Problem]:
-        """All of one folder; the stream ends with a problem where patience ends."""
-        attempt = 1
+    def folder(self, folder: str, attempt: int = 1) -> Iterator[Entry | Problem]:
+        """All of one folder, beginning with the attempt of that number; it ends with a problem where patience ends."""
         while True:
             problem = yield from self._attempt(folder)
             if problem is None:
@@ -60,8 +59,9 @@ class _PatientScan:
                 if known is not None and _is_known(found, known):
                     continue
                 if passing:
-                    # The pause is this folder's alone: what stands beside it goes on as it was.
-                    yield from self.folder(found.path)
+                    # The patience is this folder's alone: what stands beside it goes on as it was.
+                    self._patience.pause(1)
+                    yield from self.folder(found.path, 2)
                     continue
                 self._last = found.path
                 yield found

@@ -59,10 +59,10 @@ class Bench:
             one()
 
     @contextlib.contextmanager
-    def opened(self, size: int = 2, clock: Clock | None = None) -> Iterator[WorkerPool]:
+    def opened(self, size: int = 2, clock: Clock | None = None, threads: int = 1) -> Iterator[WorkerPool]:
         clock = clock or SystemClock()
         order = WorkOrder(
-            task_between(str(self.source), str(self.destination)), PerformSettings(EXECUTION), 0
+            task_between(str(self.source), str(self.destination)), PerformSettings(EXECUTION), 0, threads
         )
         bandwidth = Bandwidth(TaskOptions(), clock, lambda: self.rate)
         self.pool = WorkerPool(order, size, self.page, bandwidth, clock, self.tick)
@@ -143,6 +143,60 @@ def test_every_request_has_one_answer_whatever_the_order(bench: Bench) -> None:
         assert list(pool.run("transfer", iter([]))) == []
     assert bench.written() == sorted(files)
     assert all((bench.destination / name).read_bytes() == content for name, content in files.items())
+
+
+def test_threads_of_a_worker_answer_side_by_side(bench: Bench) -> None:
+    """Each holds back a request until leave is given; all of them wait at once, then all are answered."""
+    files = {f"f{number:03d}": b"x" * MIB for number in range(24)}
+    lines = bench.copies(files)
+    clock = FakeClock()
+    bench.rate = 1
+    most: list[int] = []
+
+    def lift() -> None:
+        most.append(len(bench.pool._grants))
+        if most[-1] == 6:
+            bench.rate = 0
+            clock.advance(1)
+
+    bench.ticks.append(lift)
+    with bench.opened(clock=clock, threads=3) as pool:
+        assert pool.slots == 6
+        answers = dict(pool.run("transfer", iter(lines)))
+        assert bench.page.bytes_moved(pool.slots) == 24 * MIB
+    assert max(most) == 6
+    assert sorted(answers) == list(range(24))
+    assert all(_statuses(answer) == [OutcomeStatus.DONE] for answer in answers.values())
+    outcomes = [decode_line(split_answer(answer)[1].splitlines()[0], Outcome) for answer in answers.values()]
+    assert {answer: outcome.action_id for answer, outcome in zip(answers, outcomes, strict=True)} == {
+        number: number + 1 for number in range(24)
+    }
+    assert bench.written() == sorted(files)
+
+
+def test_threads_whose_locations_cannot_be_opened_end_the_run(bench: Bench) -> None:
+    lines = bench.copies({"a": b"x"})
+    (bench.source / "a").unlink()
+    bench.source.rmdir()
+    with bench.opened(threads=3) as pool, pytest.raises(LocationUnavailableError):
+        list(pool.run("transfer", iter(lines)))
+
+
+def test_threads_stop_in_the_middle_of_a_file(bench: Bench) -> None:
+    lines = bench.copies({f"f{number}": b"x" * MIB for number in range(8)})
+    bench.rate = 1
+
+    def stop() -> None:
+        if len(bench.pool._grants) == 4:
+            bench.page.stop_level = STOP
+
+    bench.ticks.append(stop)
+    with bench.opened(clock=FakeClock(), threads=2) as pool:
+        answers = dict(pool.run("transfer", iter(lines)))
+    assert {status for answer in answers.values() for status in _statuses(answer)} == {
+        OutcomeStatus.CANCELLED
+    }
+    assert bench.written() == []
 
 
 def test_bytes_moved_are_seen_while_they_move(bench: Bench) -> None:
