@@ -21,23 +21,27 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-def block_id(token: str, number: int) -> str:
-    """All ids of a blob have to be of one length."""
-    return base64.b64encode(f"{token}-{number:06d}".encode("ascii")).decode("ascii")
+def block_id(token: str, number: int, md5: str) -> str:
+    """The MD5 in it tells an upload that is taken up again what a block holds. All ids of a blob have to be of one
+    length, 64 bytes at most."""
+    return base64.b64encode(f"{token}-{number:06d}-{md5}".encode("ascii")).decode("ascii")
 
 
-def block_number(token: str, block: str) -> int | None:
-    """The number in an id of this upload; None for blocks of others."""
+def part_of(token: str, block: str, size_bytes: int) -> Part | None:
+    """The part that a staged block is; None for blocks of other uploads."""
     try:
-        name = base64.b64decode(block, validate=True).decode("ascii")
+        owner, number, md5 = base64.b64decode(block, validate=True).decode("ascii").split("-")
     except ValueError:
         return None
-    owner, _, number = name.rpartition("-")
-    return int(number) if owner == token and number.isdigit() else None
+    if owner != token or not number.isdigit():
+        return None
+    return Part(int(number), md5, size_bytes)
 
 
-def block_list(parts: Sequence[Part]) -> bytes:
-    blocks = "".join(f"<Uncommitted>{part.etag}</Uncommitted>" for part in parts)
+def block_list(token: str, parts: Sequence[Part]) -> bytes:
+    blocks = "".join(
+        f"<Uncommitted>{block_id(token, part.number, part.etag)}</Uncommitted>" for part in parts
+    )
     return f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'.encode("ascii")
 
 

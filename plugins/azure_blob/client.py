@@ -34,7 +34,7 @@ from ..objects.client import (
 )
 from ..objects.rest import Body, date_ns
 from . import answers
-from .blocks import RunningDigests, block_id, block_list, block_number, new_token
+from .blocks import RunningDigests, block_id, block_list, new_token, part_of
 from .describing import content_headers, metadata_headers, tags_body, tags_header
 from .requests import Requests, conditions, etag_of, if_match, length_of
 
@@ -73,6 +73,7 @@ class AzureClient:
         tags=True,
         listing_has_metadata=True,
         listing_has_tags=True,
+        md5_checked=True,
         sorted_listing=False,
     )
     min_part_bytes = 1
@@ -222,22 +223,21 @@ class AzureClient:
         # The service refuses content whose MD5 is another (400 Md5Mismatch).
         return _stored(response, sent)
 
-    def begin_upload(self, key: str, description: Description) -> Upload:
+    def begin_upload(self, key: str, description: Description, condition: Condition = ALWAYS) -> Upload:
         return Upload(key, new_token())
 
     def put_part(self, upload: Upload, number: int, body: Buffer, md5: bytes | None = None) -> Part:
         sent = md5 or hashlib.md5(body, usedforsecurity=False).digest()
-        block = block_id(upload.id, number)
         self._ask(
             "PUT",
             upload.key,
-            {"comp": "block", "blockid": block},
+            {"comp": "block", "blockid": block_id(upload.id, number, sent.hex())},
             {"content-md5": base64.b64encode(sent).decode()},
             body,
             expected=(201,),
         )
         self._running.add(upload.id, number, body)
-        return Part(number, block, memoryview(body).nbytes, (("md5", sent.hex()),))
+        return Part(number, sent.hex(), memoryview(body).nbytes, (("md5", sent.hex()),))
 
     def complete_upload(
         self, upload: Upload, parts: Sequence[Part], description: Description, condition: Condition = ALWAYS
@@ -247,7 +247,7 @@ class AzureClient:
         if whole is not None:
             headers["x-ms-blob-content-md5"] = base64.b64encode(whole).decode()
         response = self._ask(
-            "PUT", upload.key, {"comp": "blocklist"}, headers, block_list(parts), expected=(201,)
+            "PUT", upload.key, {"comp": "blocklist"}, headers, block_list(upload.id, parts), expected=(201,)
         )
         # Each block's MD5 was compared when it came: the list in this order is what was sent.
         return _stored(response, whole)
@@ -267,9 +267,9 @@ class AzureClient:
         except answers.UnreadableAnswerError as error:
             raise EntryError(EntryCode.IO_ERROR, upload.key, str(error)) from error
         for block, size in sorted(blocks):
-            number = block_number(upload.id, block)
-            if number is not None:
-                yield Part(number, block, size)
+            part = part_of(upload.id, block, size)
+            if part is not None:
+                yield part
 
     def delete(self, key: str, if_etag: str | None = None) -> None:
         headers = if_match(if_etag)
