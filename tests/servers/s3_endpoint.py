@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ class S3Endpoint:
     secret_key: str
     process: subprocess.Popen[bytes]
     region: str = REGION
+    start_again: Callable[[], None] | None = None
+    """Kills the server and starts it on the same port with the same objects; None where it would have lost them."""
 
     @property
     def endpoint(self) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import http.server
+import re
 import socket
 import struct
 import threading
@@ -38,8 +39,13 @@ class Exchange:
 class S3FaultProxy:
     """Listens on a free port of the loopback from the start of the `with` block to its end."""
 
-    def __init__(self, server_port: int, faults: Sequence[S3Fault] = ()) -> None:
+    def __init__(
+        self, server_port: int, faults: Sequence[S3Fault] = (), *, keys_a_page: int | None = None
+    ) -> None:
+        """`keys_a_page`: listings give no more at once, whatever was asked for (and signed: for servers that do not
+        check signatures)."""
         self._server_port = server_port
+        self.keys_a_page = keys_a_page
         self.script = S3Script(faults)
         self._log: list[Exchange] = []
         self._lock = threading.Lock()
@@ -198,7 +204,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _ask(self, asked: Asked) -> http.client.HTTPResponse:
         """Pass the request on exactly as it came, but for the framing of its body."""
         upstream = self._upstream
-        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        target = self.path
+        keys = self.server.proxy.keys_a_page
+        if asked.operation == "ListObjectsV2" and keys is not None:
+            target = re.sub(r"[?&]max-keys=\d+", "", target) + f"&max-keys={keys}"
+        upstream.putrequest(self.command, target, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             if name.lower() not in _HOP_BY_HOP and name.lower() not in ("content-length", "expect"):
                 upstream.putheader(name, value)

@@ -46,6 +46,8 @@ mon data = {folder}/mon
 osd data = {folder}/osd
 osd objectstore = memstore
 memstore device bytes = 4294967296
+# A gateway that was killed is not waited for.
+osd client watch timeout = 1
 osd class load list = *
 osd class default list = *
 [client.rgw]
@@ -126,27 +128,50 @@ class _Cluster:
             raise RuntimeError(done.stdout.decode())
 
     @contextlib.contextmanager
-    def gateway(self, port: int) -> Iterator[subprocess.Popen[bytes]]:
-        log = self._folder / "log" / "rgw.out"
-        argv = [program("radosgw", HINT), "-f", "-n", "client.rgw"]
-        process = spawn(argv, log, environment=self.environment, directory=self._folder)
+    def gateway(self, port: int) -> Iterator[_Gateway]:
+        gateway = _Gateway(self._folder, self.environment, port)
+        gateway.start()
         try:
             user = ("--uid", "t", "--display-name", "t", "--access-key", ACCESS_KEY)
             self.call(
                 "radosgw-admin", "-n", "client.rgw", "user", "create", *user, "--secret-key", SECRET_KEY
             )
-
-            def answers() -> None:
-                client = s3_client(f"http://127.0.0.1:{port}", ACCESS_KEY, SECRET_KEY)
-                try:
-                    client.list_buckets()
-                finally:
-                    client.close()
-
-            wait_until_ready(process, log, answers)
-            yield process
+            gateway.wait()
+            yield gateway
         finally:
-            stop(process, 0.5)
+            stop(gateway.process, 0.5)
+
+
+class _Gateway:
+    """The process that speaks S3; the objects are not in it."""
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], port: int) -> None:
+        self._folder = folder
+        self._environment = environment
+        self._port = port
+        self._log = folder / "log" / "rgw.out"
+
+    def start(self) -> None:
+        argv = [program("radosgw", HINT), "-f", "-n", "client.rgw"]
+        self.process = spawn(argv, self._log, environment=self._environment, directory=self._folder)
+
+    def wait(self) -> None:
+        def answers() -> None:
+            client = s3_client(f"http://127.0.0.1:{self._port}", ACCESS_KEY, SECRET_KEY)
+            try:
+                client.list_buckets()
+            finally:
+                client.close()
+
+        wait_until_ready(self.process, self._log, answers)
+
+    def start_again(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.start()
+        self.wait()
 
 
 @contextlib.contextmanager
@@ -166,8 +191,10 @@ def serve_ceph(folder: Path) -> Iterator[S3Endpoint]:
     (folder / "ceph.conf").write_text(text)
     made = _Cluster(folder, {"CEPH_CONF": str(folder / "ceph.conf")})
     made.make_keys()
-    with made.monitor(cluster, monitor_port), made.storage(), made.gateway(port) as process:
-        yield S3Endpoint("ceph", port, ACCESS_KEY, SECRET_KEY, process)
+    with made.monitor(cluster, monitor_port), made.storage(), made.gateway(port) as gateway:
+        yield S3Endpoint(
+            "ceph", port, ACCESS_KEY, SECRET_KEY, gateway.process, start_again=gateway.start_again
+        )
 
 
 @pytest.fixture(scope="session")

@@ -54,3 +54,13 @@ def test_which_server_checks_signatures(name: str, checks: bool, request: pytest
             client.list_buckets()
     finally:
         client.close()
+
+
+def test_the_gateway_comes_back_with_its_objects(ceph: S3Endpoint) -> None:
+    bucket = ceph.new_bucket()
+    with ceph.client() as client:
+        client.put_object(Bucket=bucket, Key="a", Body=b"kept")
+    assert ceph.start_again is not None
+    ceph.start_again()
+    with ceph.client() as client:
+        assert client.get_object(Bucket=bucket, Key="a")["Body"].read() == b"kept"
