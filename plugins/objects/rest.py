@@ -6,6 +6,7 @@ nothing is tried again. Safe for several threads. Every wait for the network end
 
 from __future__ import annotations
 
+import functools
 import ssl
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -83,7 +84,7 @@ class Rest:
                 timeout=timeout,
                 maxsize=CONNECTIONS,
                 retries=False,
-                ssl_context=ssl.create_default_context(cafile=ca_file),
+                ssl_context=_context(ca_file),
             )
         else:
             self._pool = urllib3.HTTPConnectionPool(
@@ -175,6 +176,12 @@ class Body:
                 self._response.release_conn()
         finally:
             self._response.close()
+
+
+@functools.lru_cache(maxsize=8)
+def _context(ca_file: str | None) -> ssl.SSLContext:
+    """One for all connections: making one reads the system's certificates. Thread-safe once made."""
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def date_ns(text: str | None) -> int | None:

@@ -1,0 +1,204 @@
+"""Storing content: one request for small files, an upload in parts for large ones; proved before it counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import xxhash
+
+from runner.errors import EntryCode, EntryError
+from runner.locations.protocol import Buffer, OpenSettings, Throttle, Written
+from runner.model.entry import Entry
+from runner.model.task import DigestAlgorithm, Integrity
+
+from .client import Condition, ConditionFailedError, Description, ObjectClient, Stored
+from .faults import changed, shown, stale
+from .memory import Memory
+from .uploads import PartSettings, PartsWriter, parts_written
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """Content up to `single_bytes` goes in one request."""
+
+    single_bytes: int = 16 << 20
+    parts: PartSettings = PartSettings()
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What was seen at a key before writing: the etag of the object there, None when there is none."""
+
+    etag: str | None
+
+
+class ContentWriter:
+    """Stores content under a key, provided the key still is as it was seen."""
+
+    def __init__(self, client: ObjectClient, memory: Memory, settings: OpenSettings, sizes: Sizes) -> None:
+        self._client = client
+        self._memory = memory
+        self._settings = settings
+        self._sizes = sizes
+
+    def write(
+        self,
+        key: str,
+        entry: Entry,
+        content: Iterable[Buffer],
+        description: Description,
+        standing: Standing,
+        throttle: Throttle,
+    ) -> Written:
+        """Store all of `content`, or nothing. STALE when the key is no longer as `standing` says."""
+        digest = new_digest(self._settings.digest)
+        source = _Metered(content, digest, throttle)
+        single = min(self._sizes.single_bytes, self._client.max_put_bytes)
+        first = bytearray()
+        for chunk in source:
+            first += chunk
+            if len(first) > single:
+                break
+        else:
+            self._check_size(entry, len(first))
+            self._put(key, entry.path, first, description, standing)
+            return Written(len(first), digest_text(self._settings.digest, digest))
+        size = self._upload(key, entry, first, source, description, standing)
+        return Written(size, digest_text(self._settings.digest, digest))
+
+    def _check_size(self, entry: Entry, size: int) -> None:
+        if entry.size_bytes is not None and size != entry.size_bytes:
+            raise changed(entry.path, f"{size} bytes came, {entry.size_bytes} were announced")
+
+    # -- one request ---------------------------------------------------------------------------------------
+
+    def _put(
+        self, key: str, path: str, body: bytearray, description: Description, standing: Standing
+    ) -> None:
+        features = self._client.features
+        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        condition = self.condition(key, path, standing, features.put_if_absent, features.put_if_match)
+        stored = self._client.put(key, body, description, condition, md5)
+        if (features.etag_is_md5 and stored.etag == md5.hex()) or features.md5_checked:
+            return
+        digests = dict(stored.digests)
+        if "sha256" in digests and digests["sha256"] == hashlib.sha256(body).hexdigest():
+            return
+        if self._settings.integrity is Integrity.READ_BACK:
+            self._read_back(key, path, len(body), md5, stored)
+
+    def condition(
+        self, key: str, path: str, standing: Standing, honours_absent: bool, honours_match: bool
+    ) -> Condition:
+        """The condition that makes writing safe; where the service would ignore it, the key is looked at instead."""
+        honoured = honours_absent if standing.etag is None else honours_match
+        if not honoured:
+            present = self._client.head(key)
+            if (present.etag if present is not None else None) != standing.etag:
+                raise stale(path, "it is not what was expected there any more")
+        return Condition(absent=standing.etag is None, etag=standing.etag)
+
+    def _read_back(self, key: str, path: str, size_bytes: int, md5: bytes, stored: Stored) -> None:
+        """Read what was stored where the service proves nothing."""
+        hasher = hashlib.md5(usedforsecurity=False)
+        size = 0
+        try:
+            with self._client.get(key, if_etag=stored.etag) as stream:
+                for chunk in stream:
+                    hasher.update(chunk)
+                    size += len(chunk)
+        except ConditionFailedError as error:
+            raise stale(path, "it was replaced while it was checked") from error
+        if (size, hasher.digest()) != (size_bytes, md5):
+            raise EntryError(
+                EntryCode.CHECKSUM_FAILURE,
+                path,
+                f"{shown(path)}: what the server stored is not what was sent",
+            )
+
+    # -- parts ---------------------------------------------------------------------------------------------
+
+    def _upload(
+        self,
+        key: str,
+        entry: Entry,
+        first: Buffer,
+        rest: _Metered,
+        description: Description,
+        standing: Standing,
+    ) -> int:
+        features = self._client.features
+        path = entry.path
+        # Do not move gigabytes for a name that is taken; publishing looks again.
+        self.condition(key, path, standing, False, False)
+        writer = PartsWriter(
+            self._client,
+            self._memory,
+            self._sizes.parts,
+            key,
+            entry,
+            description,
+            self._settings.execution_id,
+        )
+        with parts_written(writer, lambda: rest.failed):
+            writer.feed(first)
+            for chunk in rest:
+                writer.feed(chunk)
+            size = writer.finish()
+            self._check_size(entry, size)
+            condition = self.condition(
+                key, path, standing, features.complete_if_absent, features.complete_if_match
+            )
+            stored = writer.publish(condition)
+        self._check_published(key, path, size, writer.expected_etag(), stored)
+        return size
+
+    def _check_published(
+        self, key: str, path: str, size: int, expected_etag: str | None, stored: Stored
+    ) -> None:
+        """Every part was proved when it was stored; here, that all of them are in the object."""
+        present = self._client.head(key)
+        if present is None or (stored.etag is not None and present.etag != stored.etag):
+            raise stale(path, "it was replaced right after it was stored")
+        wrong = present.size_bytes != size
+        if self._client.features.etag_is_md5 and present.etag and "-" in present.etag and expected_etag:
+            wrong = wrong or present.etag != expected_etag
+        if wrong:
+            raise EntryError(
+                EntryCode.CHECKSUM_FAILURE, path, f"{shown(path)}: the parts were put together wrongly"
+            )
+
+
+class _Metered:
+    """The chunks, hashed, as fast as the throttle lets them. `failed`: it was the content (or the throttle, which
+    stops executions) that ended the writing."""
+
+    def __init__(self, content: Iterable[Buffer], digest: Any, throttle: Throttle) -> None:
+        self._content = iter(content)
+        self._digest = digest
+        self._throttle = throttle
+        self.failed = False
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return self
+
+    def __next__(self) -> Buffer:
+        try:
+            chunk = next(self._content)
+            self._throttle.take(len(chunk))
+        except StopIteration:
+            raise
+        except BaseException:
+            self.failed = True
+            raise
+        self._digest.update(chunk)
+        return chunk
+
+
+def new_digest(algorithm: DigestAlgorithm) -> Any:
+    return xxhash.xxh3_128() if algorithm is DigestAlgorithm.XXH3_128 else hashlib.sha256()
+
+
+def digest_text(algorithm: DigestAlgorithm, digest: Any) -> str:
+    return f"{algorithm.value}:{digest.hexdigest()}"

@@ -1,0 +1,500 @@
+"""One bucket as an ObjectClient: the requests of the S3 REST API."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from xml.etree.ElementTree import Element
+
+from runner.clock import Clock
+from runner.errors import Disposition, EntryCode, EntryError
+from runner.locations.protocol import Buffer
+
+from ..objects.client import (
+    ALWAYS,
+    Condition,
+    ConditionFailedError,
+    Description,
+    Features,
+    ObjectClient,
+    ObjectFacts,
+    ObjectStream,
+    Page,
+    Pairs,
+    Part,
+    Stored,
+    Upload,
+)
+from . import replies
+from .credentials import KeySource
+from .faults import lost, refusal
+from .options import S3Options
+from .signing import Signer, query_string, quote_key
+from .wire import Reply, Wire, WireError
+
+MAX_COPY_BYTES = 5 << 30
+"""What one CopyObject takes; more goes by UploadPartCopy."""
+COPY_PART_BYTES = 512 << 20
+MAX_KEY_BYTES = 1024
+_SUCCESS = frozenset({200, 204, 206})
+
+
+class S3Client:
+    """See ObjectClient. Thread-safe."""
+
+    min_part_bytes = 5 << 20
+    max_parts = 10_000
+    max_put_bytes = 5 << 30
+
+    def __init__(
+        self,
+        options: S3Options,
+        keys: KeySource,
+        context: ssl.SSLContext | None,
+        clock: Clock,
+        prove: Callable[[S3Client], Features],
+    ) -> None:
+        """`prove` finds out what the endpoint can do; asked once, before the first write."""
+        self.options = options
+        self._keys = keys
+        self._clock = clock
+        self._prove = prove
+        self._features: Features | None = None
+        self._address = options.address
+        self._wire = Wire(
+            self._address,
+            context,
+            connect_seconds=options.connect_timeout_seconds,
+            timeout_seconds=options.timeout_seconds,
+        )
+        self._signer = Signer(options.signing_region, clock)
+        self._base = quote_key(options.base_path)
+        self._common: dict[str, str] = {"host": self._address.authority, "user-agent": "sync-runner"}
+        if options.requester_pays:
+            self._common["x-amz-request-payer"] = "requester"
+        if options.expected_bucket_owner is not None:
+            self._common["x-amz-expected-bucket-owner"] = options.expected_bucket_owner
+        self._new_object = _new_object_headers(options)
+        self.quoted_if_match = True
+        """Whether an If-Match etag stands in quotes: Ceph 16 matches only bare ones."""
+
+    @property
+    def features(self) -> Features:
+        if self._features is None:
+            self._features = self._prove(self)
+        return self._features
+
+    # -- requests ------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        key: str | None,
+        doing: str,
+        parameters: Sequence[tuple[str, str]] = (),
+        headers: dict[str, str] | None = None,
+        body: Buffer | None = None,
+    ) -> Reply:
+        """Send one request; a reply of success, its body unread. `key` None: the bucket itself.
+
+        Raises EntryError and ConditionFailedError.
+        """
+        path = self._base + quote_key(key) if key is not None else self._base.removesuffix("/") or "/"
+        query = query_string(parameters) if parameters else ""
+        sent = {**self._common, **headers} if headers else self._common.copy()
+        self._signer.sign(method, path, query, sent, self._keys(), body, hash_body=not self._address.tls)
+        try:
+            reply = self._wire.exchange(method, f"{path}?{query}" if query else path, sent, body)
+            if reply.status in _SUCCESS:
+                return reply
+            code, text = replies.error_of(reply.body(1 << 20))
+        except WireError as error:
+            raise lost(error, key or "", doing) from error
+        raise refusal(reply.status, code, text, reply.headers, key or "", doing)
+
+    def _call(
+        self,
+        method: str,
+        key: str | None,
+        doing: str,
+        parameters: Sequence[tuple[str, str]] = (),
+        headers: dict[str, str] | None = None,
+        body: Buffer | None = None,
+    ) -> tuple[dict[str, str], bytes]:
+        """Headers and body of a successful reply."""
+        reply = self.request(method, key, doing, parameters, headers, body)
+        try:
+            return reply.headers, reply.body()
+        except WireError as error:
+            raise lost(error, key or "", doing) from error
+
+    def _document(
+        self,
+        method: str,
+        key: str | None,
+        doing: str,
+        parameters: Sequence[tuple[str, str]] = (),
+        headers: dict[str, str] | None = None,
+        body: Buffer | None = None,
+    ) -> tuple[dict[str, str], bytes]:
+        """As `_call`, for replies that S3 begins before it knows how they end: 200 with an error inside."""
+        reply_headers, document = self._call(method, key, doing, parameters, headers, body)
+        code, text = replies.error_of(document)
+        if code:
+            status = 412 if code == "PreconditionFailed" else 500
+            raise refusal(status, code, text, reply_headers, key or "", doing)
+        return reply_headers, document
+
+    # -- the bucket ----------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        try:
+            self._call("HEAD", None, "look at")
+        except EntryError as error:
+            if error.entry_code in (EntryCode.NOT_FOUND, EntryCode.UNAVAILABLE) and (
+                error.disposition is not Disposition.RETRY
+            ):
+                return False
+            raise
+        return True
+
+    def create(self) -> None:
+        region = self.options.signing_region
+        body = b""
+        if region != "us-east-1" and self.options.endpoint_url is None:
+            body = (
+                f"<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint>"
+                "</CreateBucketConfiguration>"
+            ).encode()
+        try:
+            self._call("PUT", None, "make", body=body)
+        except (EntryError, ConditionFailedError):
+            if not self.exists():
+                raise
+
+    def identity_facts(self) -> Pairs:
+        facts = [("endpoint", self.options.endpoint), ("bucket", self.options.bucket)]
+        if self.options.prefix:
+            facts.append(("prefix", self.options.prefix))
+        return tuple(facts)
+
+    def server_time_ns(self) -> int:
+        headers, _ = self._call("HEAD", None, "ask the time of")
+        served_ns = replies.http_date_ns(headers.get("date"))
+        if served_ns is None:
+            raise EntryError(EntryCode.IO_ERROR, "", "the server does not tell its time")
+        return served_ns
+
+    # -- listing and looking -------------------------------------------------------------------------------
+
+    def list_page(
+        self,
+        prefix: str,
+        *,
+        start_after: str | None = None,
+        token: str | None = None,
+        limit: int | None = None,
+        delimiter: str | None = None,
+    ) -> Page:
+        parameters = [("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix)]
+        if token is not None:
+            parameters.append(("continuation-token", token))
+        elif start_after is not None:
+            parameters.append(("start-after", start_after))
+        if limit is not None:
+            parameters.append(("max-keys", str(limit)))
+        if delimiter is not None:
+            parameters.append(("delimiter", delimiter))
+        headers, document = self._document("GET", None, "list", parameters)
+        try:
+            return replies.page_of(document, replies.http_date_ns(headers.get("date")))
+        except replies.ReplyError as error:
+            raise EntryError(
+                EntryCode.IO_ERROR, prefix, f"cannot list {self.options.bucket}: {error}"
+            ) from error
+
+    def head(self, key: str) -> ObjectFacts | None:
+        try:
+            headers, _ = self._call("HEAD", key, "look at")
+        except EntryError as error:
+            if error.entry_code is EntryCode.NOT_FOUND:
+                return None
+            raise
+        return _facts(key, headers, headers.get("content-length"))
+
+    def get(
+        self, key: str, *, offset: int = 0, length: int | None = None, if_etag: str | None = None
+    ) -> ObjectStream:
+        headers: dict[str, str] = {}
+        if offset or length is not None:
+            headers["range"] = f"bytes={offset}-" + (str(offset + length - 1) if length is not None else "")
+        if if_etag is not None:
+            headers["if-match"] = self._if_match(if_etag)
+        return S3Stream(self.request("GET", key, "read", headers=headers), key, offset, length)
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        body: Buffer,
+        description: Description,
+        condition: Condition = ALWAYS,
+        md5: bytes | None = None,
+    ) -> Stored:
+        headers = self._described(description, len(body))
+        self._conditional(headers, condition)
+        if md5 is not None:
+            headers["content-md5"] = b64encode(md5).decode("ascii")
+        return _stored(self._call("PUT", key, "store", headers=headers, body=body)[0])
+
+    def begin_upload(self, key: str, description: Description, condition: Condition = ALWAYS) -> Upload:
+        headers = self._described(description, MAX_COPY_BYTES)
+        _, document = self._document("POST", key, "store", [("uploads", "")], headers, b"")
+        upload_id = self._tree(document, key, "InitiateMultipartUploadResult").findtext("UploadId")
+        if not upload_id:
+            raise EntryError(EntryCode.IO_ERROR, key, f"the server began no upload for {key}")
+        return Upload(key, upload_id)
+
+    def put_part(self, upload: Upload, number: int, body: Buffer, md5: bytes | None = None) -> Part:
+        digest = md5 or hashlib.md5(body, usedforsecurity=False).digest()
+        parameters = [("partNumber", str(number)), ("uploadId", upload.id)]
+        headers = {"content-md5": b64encode(digest).decode("ascii")}
+        reply_headers, _ = self._call("PUT", upload.key, "store", parameters, headers, body)
+        etag = replies.bare_etag(reply_headers.get("etag"))
+        if etag is None:
+            raise EntryError(EntryCode.IO_ERROR, upload.key, "the server gave a part no etag")
+        return Part(number, etag, len(body), (("md5", digest.hex()),))
+
+    def complete_upload(
+        self,
+        upload: Upload,
+        parts: Sequence[Part],
+        description: Description,
+        condition: Condition = ALWAYS,
+    ) -> Stored:
+        headers: dict[str, str] = {}
+        self._conditional(headers, condition)
+        reply_headers, document = self._document(
+            "POST", upload.key, "store", [("uploadId", upload.id)], headers, replies.completion(parts)
+        )
+        tree = self._tree(document, upload.key, "CompleteMultipartUploadResult")
+        etag = replies.bare_etag(tree.findtext("ETag"))
+        return Stored(etag, reply_headers.get("x-amz-version-id"))
+
+    def abort_upload(self, upload: Upload) -> None:
+        try:
+            self._call("DELETE", upload.key, "give up the upload of", [("uploadId", upload.id)])
+        except EntryError as error:
+            if error.entry_code is not EntryCode.NOT_FOUND:
+                raise
+
+    def list_uploads(self, prefix: str) -> Iterator[Upload]:
+        markers: tuple[str, str] | None = ("", "")
+        while markers is not None:
+            parameters = [("uploads", ""), ("encoding-type", "url"), ("prefix", prefix)]
+            if markers[0]:
+                parameters += [("key-marker", markers[0]), ("upload-id-marker", markers[1])]
+            _, document = self._document("GET", None, "list the uploads of", parameters)
+            try:
+                uploads, following = replies.uploads_of(document)
+            except replies.ReplyError as error:
+                raise EntryError(EntryCode.IO_ERROR, prefix, str(error)) from error
+            yield from uploads
+            if following == markers:
+                raise EntryError(
+                    EntryCode.IO_ERROR, prefix, "the server lists the same uploads again and again"
+                )
+            markers = following
+
+    def list_parts(self, upload: Upload) -> Iterator[Part]:
+        marker: str | None = "0"
+        while marker is not None:
+            parameters = [("uploadId", upload.id), ("part-number-marker", marker)]
+            _, document = self._document("GET", upload.key, "look at the upload of", parameters)
+            try:
+                parts, following = replies.parts_of(document)
+            except replies.ReplyError as error:
+                raise EntryError(EntryCode.IO_ERROR, upload.key, str(error)) from error
+            yield from parts
+            if following == marker:
+                raise EntryError(
+                    EntryCode.IO_ERROR, upload.key, "the server lists the same parts again and again"
+                )
+            marker = following
+
+    def copies_from(self, source: ObjectClient) -> bool:
+        return (
+            isinstance(source, S3Client)
+            and source.options.endpoint == self.options.endpoint
+            and source._keys() == self._keys()
+        )
+
+    def copy(
+        self,
+        source: ObjectClient,
+        facts: ObjectFacts,
+        key: str,
+        description: Description | None,
+        condition: Condition = ALWAYS,
+    ) -> Stored:
+        assert isinstance(source, S3Client)
+        headers = {"x-amz-copy-source": quote_key(f"/{source.options.bucket}/{facts.key}")}
+        if facts.etag is not None:
+            headers["x-amz-copy-source-if-match"] = self._if_match(facts.etag)
+        if facts.size_bytes > MAX_COPY_BYTES:
+            return self._copy_in_parts(headers, facts, key, description, condition)
+        if description is None:
+            headers |= self._new_object
+        else:
+            headers |= self._described(description, facts.size_bytes)
+            headers["x-amz-metadata-directive"] = "REPLACE"
+            if description.tags is not None:
+                headers["x-amz-tagging-directive"] = "REPLACE"
+        if facts.storage_class and self.options.storage_class is None and source is self:
+            headers["x-amz-storage-class"] = facts.storage_class
+        self._conditional(headers, condition)
+        reply_headers, document = self._document("PUT", key, "copy", headers=headers)
+        tree = self._tree(document, key, "CopyObjectResult")
+        etag = replies.bare_etag(tree.findtext("ETag"))
+        return Stored(etag, reply_headers.get("x-amz-version-id"))
+
+    def describe(self, facts: ObjectFacts, description: Description, condition: Condition = ALWAYS) -> Stored:
+        # S3 has no other way to change metadata than to copy the object onto itself.
+        return self.copy(self, facts, facts.key, description, condition)
+
+    def delete(self, key: str, if_etag: str | None = None) -> None:
+        headers = {"if-match": self._if_match(if_etag)} if if_etag is not None else None
+        try:
+            self._call("DELETE", key, "remove", headers=headers)
+        except EntryError as error:
+            if error.entry_code is not EntryCode.NOT_FOUND:
+                raise
+
+    def tags(self, key: str) -> Pairs:
+        _, document = self._document("GET", key, "read the tags of", [("tagging", "")])
+        try:
+            return replies.tags_of(document)
+        except replies.ReplyError as error:
+            raise EntryError(EntryCode.IO_ERROR, key, str(error)) from error
+
+    def close(self) -> None:
+        self._wire.close()
+
+    # -- headers -------------------------------------------------------------------------------------------
+
+    def _described(self, description: Description, size_bytes: int) -> dict[str, str]:
+        headers = {f"x-amz-meta-{name}": replies.header_text(value) for name, value in description.metadata}
+        headers.update((name, replies.header_text(value)) for name, value in description.headers)
+        if description.tags:
+            headers["x-amz-tagging"] = query_string(description.tags)
+        headers.update(self._new_object)
+        return headers
+
+    def _if_match(self, etag: str) -> str:
+        return f'"{etag}"' if self.quoted_if_match else etag
+
+    def _conditional(self, headers: dict[str, str], condition: Condition) -> None:
+        if condition.absent:
+            headers["if-none-match"] = "*"
+        elif condition.etag is not None:
+            headers["if-match"] = self._if_match(condition.etag)
+
+    def _tree(self, document: bytes, key: str, name: str) -> Element:
+        try:
+            return replies.tree_of(document, name)
+        except replies.ReplyError as error:
+            raise EntryError(EntryCode.IO_ERROR, key, f"the server's answer for {key}: {error}") from error
+
+    def _copy_in_parts(
+        self,
+        source_headers: dict[str, str],
+        facts: ObjectFacts,
+        key: str,
+        description: Description | None,
+        condition: Condition,
+    ) -> Stored:
+        """More than one CopyObject takes. `description` None: that of the source, as far as `facts` tell it."""
+        if description is None:
+            description = Description(facts.metadata or (), facts.headers or (), facts.tags)
+        upload = self.begin_upload(key, description)
+        try:
+            parts = []
+            for number, start in enumerate(range(0, facts.size_bytes, COPY_PART_BYTES), 1):
+                end = min(start + COPY_PART_BYTES, facts.size_bytes) - 1
+                headers = {**source_headers, "x-amz-copy-source-range": f"bytes={start}-{end}"}
+                parameters = [("partNumber", str(number)), ("uploadId", upload.id)]
+                _, document = self._document("PUT", key, "copy", parameters, headers)
+                etag = replies.bare_etag(self._tree(document, key, "CopyPartResult").findtext("ETag"))
+                parts.append(Part(number, etag or "", end - start + 1))
+            return self.complete_upload(upload, parts, description, condition)
+        except BaseException:
+            self.abort_upload(upload)
+            raise
+
+
+class S3Stream:
+    """See ObjectStream."""
+
+    def __init__(self, reply: Reply, key: str, offset: int, length: int | None) -> None:
+        """Raises EntryError when the server sends another range than was asked for."""
+        self._reply = reply
+        self._key = key
+        told = reply.headers.get("content-length")
+        if told is None or not told.isdigit():
+            reply.abandon()
+            raise EntryError(EntryCode.IO_ERROR, key, f"the server does not say how long {key} is")
+        total = told
+        if reply.status == 206:
+            ranged, _, total = reply.headers.get("content-range", "").removeprefix("bytes ").partition("/")
+            if ranged.partition("-")[0] != str(offset) or not total.isdigit():
+                reply.abandon()
+                raise EntryError(
+                    EntryCode.IO_ERROR, key, f"the server sent another range of {key} than was asked for"
+                )
+        elif offset or length is not None:
+            reply.abandon()
+            raise EntryError(EntryCode.IO_ERROR, key, "the server does not send ranges of an object")
+        self.facts = replies.facts_of_headers(key, reply.headers, int(total))
+
+    def __iter__(self) -> Iterator[Buffer]:
+        try:
+            yield from self._reply.chunks()
+        except WireError as error:
+            raise lost(error, self._key, "read") from error
+
+    def __enter__(self) -> S3Stream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._reply.abandon()
+
+
+def _facts(key: str, headers: dict[str, str], length: str | None) -> ObjectFacts:
+    if length is None or not length.isdigit():
+        raise EntryError(EntryCode.IO_ERROR, key, f"the server does not say how long {key} is")
+    return replies.facts_of_headers(key, headers, int(length))
+
+
+def _stored(headers: dict[str, str]) -> Stored:
+    return Stored(replies.bare_etag(headers.get("etag")), headers.get("x-amz-version-id"))
+
+
+def _new_object_headers(options: S3Options) -> dict[str, str]:
+    """What every object this location writes is given."""
+    headers: dict[str, str] = {}
+    if options.storage_class is not None:
+        headers["x-amz-storage-class"] = options.storage_class
+    if options.sse is not None:
+        headers["x-amz-server-side-encryption"] = options.sse
+    if options.sse_kms_key_id is not None:
+        headers["x-amz-server-side-encryption-aws-kms-key-id"] = options.sse_kms_key_id
+    return headers

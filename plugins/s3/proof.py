@@ -1,0 +1,200 @@
+"""What an endpoint really does: tried out with an object of a name that nobody uses, not believed.
+
+Some servers ignore the conditions they are given (rclone serve s3 all of them, Ceph 16 some), compare no checksums, or
+make something else of a request. Whatever is not proved is done in another way, and the README says with which gap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from runner.errors import Disposition, EntryError
+
+from ..objects.client import (
+    ABSENT,
+    ALWAYS,
+    Condition,
+    ConditionFailedError,
+    Description,
+    Features,
+    ObjectFacts,
+)
+from ..objects.memory import Memory
+from .client import S3Client
+
+_FIRST = b"sync-runner proves what this server does\n"
+_SECOND = b"sync-runner proves what this server does.\n"
+_WRONG = "0" * 32
+_NOTED = Description((("sync-runner-proof", "1"),))
+_NOTED_ANEW = Description((("sync-runner-proof", "2"),))
+PROOF_VERSION = "s3-features-1"
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """`quoted_if_match`: how etags stand in If-Match."""
+
+    features: Features
+    quoted_if_match: bool = True
+
+
+_proofs: dict[tuple[str, str], Proof] = {}
+_proving = threading.Lock()
+
+
+def prove(client: S3Client, memory: Callable[[], Memory], execution_id: str) -> Features:
+    """The endpoint's features: known in this process, remembered from an earlier one, or tried out now.
+
+    Thread-safe: several objects at the same bucket wait for one proof. Raises EntryError where nothing can be written.
+    """
+    options = client.options
+    name = (options.endpoint, options.bucket)
+    with _proving:
+        proof = _proofs.get(name)
+        if proof is None:
+            remembered = memory()
+            try:
+                record = remembered.proved(PROOF_VERSION)
+                proof = _decoded(record)
+                if proof is None:
+                    proof = _tried(client, execution_id)
+                    remembered.keep_proof(PROOF_VERSION, msgspec.json.encode(proof))
+            finally:
+                remembered.close()
+            _proofs[name] = proof
+    client.quoted_if_match = proof.quoted_if_match
+    return proof.features
+
+
+def _decoded(record: bytes | None) -> Proof | None:
+    try:
+        return msgspec.json.decode(record, type=Proof) if record is not None else None
+    except msgspec.DecodeError:
+        return None
+
+
+def _tried(client: S3Client, execution_id: str) -> Proof:
+    key = f"{client.options.prefix}.sync-runner-{execution_id}-{secrets.token_hex(8)}.part"
+    try:
+        return _Trial(client, key).run()
+    finally:
+        with contextlib.suppress(EntryError):
+            client.delete(key)
+
+
+class _Trial:
+    def __init__(self, client: S3Client, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._etag: str | None = None
+
+    def run(self) -> Proof:
+        client = self._client
+        self._etag = self._put(_FIRST, ABSENT)
+        md5 = hashlib.md5(_FIRST, usedforsecurity=False).hexdigest()
+        etag_is_md5 = self._etag == md5
+        metadata = self._metadata() == "1"
+        put_if_absent = self._refuses(lambda: self._put(_SECOND, ABSENT))
+        put_if_match = self._refuses(lambda: self._put(_SECOND, Condition(etag=_WRONG)))
+        if put_if_match:
+            put_if_match = self._accepts_match()
+        md5_checked = self._refuses_wrong_md5()
+        if not md5_checked:
+            self._etag = self._put(_FIRST, ALWAYS)
+        facts = self._facts()
+        copy_source = self._refuses(lambda: self._copy(facts, _WRONG, ALWAYS))
+        copy_absent = self._refuses(lambda: self._copy(facts, facts.etag, ABSENT))
+        copy_match = self._refuses(lambda: self._copy(facts, facts.etag, Condition(etag=_WRONG)))
+        if copy_match:
+            copy_match = not self._refuses(lambda: self._copy(facts, facts.etag, Condition(etag=facts.etag)))
+        uploads, complete_absent, complete_match = self._uploads()
+        delete_match = self._refuses(lambda: client.delete(self._key, _WRONG)) and not self._refuses(
+            lambda: client.delete(self._key, self._facts().etag)
+        )
+        return Proof(
+            Features(
+                put_if_absent=put_if_absent,
+                put_if_match=put_if_match,
+                complete_if_absent=complete_absent,
+                complete_if_match=complete_match,
+                delete_if_match=delete_match,
+                copy_source_if_match=copy_source,
+                copy_if_absent=copy_absent,
+                copy_if_match=copy_match,
+                # An object is described by copying it onto itself: that its source is unchanged says all.
+                describe_if_match=copy_source,
+                metadata=metadata,
+                etag_is_md5=etag_is_md5,
+                md5_checked=md5_checked,
+                uploads=uploads,
+            ),
+            client.quoted_if_match,
+        )
+
+    def _put(self, body: bytes, condition: Condition, md5: bytes | None = None) -> str | None:
+        return self._client.put(self._key, body, _NOTED, condition, md5).etag
+
+    def _facts(self) -> ObjectFacts:
+        facts = self._client.head(self._key)
+        return facts or ObjectFacts(self._key, 0)
+
+    def _metadata(self) -> str | None:
+        return dict(self._facts().metadata or ()).get("sync-runner-proof")
+
+    def _copy(self, facts: ObjectFacts, source_etag: str | None, condition: Condition) -> None:
+        self._client.describe(msgspec.structs.replace(facts, etag=source_etag), _NOTED_ANEW, condition)
+
+    def _refuses(self, attempt: Callable[[], object]) -> bool:
+        """True when a condition that does not hold is seen. Errors that may pass are no proof: they are raised."""
+        try:
+            attempt()
+        except ConditionFailedError:
+            return True
+        except EntryError as error:
+            if error.disposition is Disposition.RETRY:
+                raise
+            return False
+        return False
+
+    def _accepts_match(self) -> bool:
+        """Whether the right etag passes, quoted as RFC 9110 has it or (Ceph 16) bare."""
+        for quoted in (True, False):
+            self._client.quoted_if_match = quoted
+            etag = self._facts().etag
+            if not self._refuses(lambda: self._put(_FIRST, Condition(etag=etag))):  # noqa: B023 - called at once
+                return True
+        self._client.quoted_if_match = True
+        return False
+
+    def _refuses_wrong_md5(self) -> bool:
+        try:
+            self._put(_FIRST, ALWAYS, hashlib.md5(_SECOND, usedforsecurity=False).digest())
+        except (EntryError, ConditionFailedError):
+            return self._facts().size_bytes == len(_FIRST)
+        return False
+
+    def _uploads(self) -> tuple[bool, bool, bool]:
+        """Whether uploads in parts work, and whether completing one honours `absent` and an etag."""
+        client = self._client
+        outcomes = [True, False, False]
+        for index, condition in ((1, ABSENT), (2, Condition(etag=_WRONG))):
+            try:
+                upload = client.begin_upload(self._key, _NOTED)
+            except EntryError as error:
+                if error.disposition is Disposition.RETRY:
+                    raise
+                return False, False, False
+            try:
+                part = client.put_part(upload, 1, _SECOND)
+                outcomes[index] = self._refuses(
+                    lambda: client.complete_upload(upload, [part], _NOTED, condition)  # noqa: B023 - called at once
+                )
+            finally:
+                with contextlib.suppress(EntryError):
+                    client.abort_upload(upload)
+        return outcomes[0], outcomes[1], outcomes[2]
