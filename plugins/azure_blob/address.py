@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,13 @@ from typing import Any
 import msgspec
 
 from runner.errors import LocationUnavailableError
-from runner.model.task import LocationSettings, Secret
-from runner.units import parse_duration
+from runner.locations.protocol import Capabilities
+from runner.model.task import LocationSettings
+from runner.model.wire import terminal_safe
+
+from ..objects.declared import folder_prefix, revealed
+from ..objects.location import object_capabilities
+from .naming import name_rules
 
 _PUBLIC_SUFFIX = "core.windows.net"
 
@@ -44,17 +48,7 @@ class Address(msgspec.Struct, frozen=True):
                 f"{settings.name}: connection_string names no account (AccountName or BlobEndpoint)"
             )
         service = service.rstrip("/")
-        return cls(account or _account_in(service), service, options["container"], prefix_of(settings))
-
-
-def prefix_of(settings: LocationSettings) -> str:
-    """A prefix always ends a folder: 'photos' -> 'photos/', '' -> ''."""
-    prefix = str(settings.options.get("prefix", ""))
-    return prefix if prefix == "" or prefix.endswith("/") else f"{prefix}/"
-
-
-def revealed(value: Secret | str) -> str:
-    return value.reveal() if isinstance(value, Secret) else value
+        return cls(account or _account_in(service), service, options["container"], folder_prefix(settings))
 
 
 def connection_fields(settings: LocationSettings) -> dict[str, str]:
@@ -82,13 +76,19 @@ def _account_in(service: str) -> str:
     return parts.path.strip("/").rpartition("/")[2] or (parts.hostname or "").partition(".")[0]
 
 
-def timeout_seconds(settings: LocationSettings) -> float:
-    return parse_duration(settings.options.get("timeout", "60s")).total_seconds()
-
-
-def ca_file(settings: LocationSettings) -> str | None:
-    file = settings.options.get("ca_file")
-    return None if file is None else os.path.join(settings.base_directory, os.path.expanduser(file))
+def capabilities(settings: LocationSettings) -> Capabilities:
+    """What the container can hold, with these options."""
+    options: Mapping[str, Any] = settings.options
+    prefix = folder_prefix(settings)
+    shared = object_capabilities(
+        prefix,
+        posix=bool(options.get("posix_metadata", True)),
+        markers=bool(options.get("directory_markers", True)),
+        tags=bool(options.get("object_tags", True)),
+        max_concurrency=int(options.get("concurrency", 32)),
+    )
+    # Azurite lists in the order of UTF-16, and what Azure does is nowhere promised.
+    return msgspec.structs.replace(shared, sorted_scan=False, names=name_rules(prefix))
 
 
 @functools.cache
@@ -101,7 +101,7 @@ def options_schema() -> Mapping[str, Any]:
 
 def describe(settings: LocationSettings) -> str:
     address = Address.of(settings)
-    return f"{address.service}/{address.container}/{address.prefix}".rstrip("/")
+    return terminal_safe(f"{address.service}/{address.container}/{address.prefix}".rstrip("/"))
 
 
 def overlaps(one: LocationSettings, other: LocationSettings) -> bool:
@@ -112,6 +112,7 @@ def overlaps(one: LocationSettings, other: LocationSettings) -> bool:
 
 
 def wide_root(settings: LocationSettings) -> str | None:
-    if prefix_of(settings):
+    """A container's root holds whatever anybody put there."""
+    if folder_prefix(settings) or settings.options.get("whole_container", False):
         return None
-    return f"it is the whole container {settings.options['container']}, not a folder in it"
+    return "it is the root of a container; name a prefix, or say `whole_container: true`"

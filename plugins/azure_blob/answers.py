@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import urllib.parse
 import xml.etree.ElementTree as ET  # see _parsed
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,8 @@ from ..objects.rest import Refusal, date_ns
 from .describing import HEADER_FIELDS, metadata_of, shared_metadata
 
 FOLDER_MARK = "hdi_isfolder"
-"""Metadata `hdi_isfolder: true` on an empty blob `a/b`: how hierarchical accounts and Hadoop keep a folder."""
+"""Metadata `hdi_isfolder: true` marks folders: for us and rclone on a blob `a/`, for Hadoop and hierarchical accounts
+on a blob `a`."""
 
 _LISTED_HEADERS = tuple((name, name.title()) for name in sorted(HEADER_FIELDS))
 
@@ -28,44 +30,61 @@ def page(body: bytes, served_ns: int | None, *, with_tags: bool) -> Page:
     blobs = root.find("Blobs")
     if root.tag != "EnumerationResults" or blobs is None:
         raise UnreadableAnswerError(f"a listing was expected, {root.tag!r} came")
-    objects = [_listed(blob, served_ns, with_tags) for blob in blobs.iter("Blob")]
+    listed = (_listed(blob, served_ns, with_tags) for blob in blobs.iter("Blob"))
+    objects = [found for found in listed if found is not None]
     folders = [_name(prefix) for prefix in blobs.iter("BlobPrefix")]
     return Page(objects, root.findtext("NextMarker") or None, served_ns, folders)
 
 
-def _listed(blob: ET.Element, served_ns: int | None, with_tags: bool) -> ObjectFacts:
+def _listed(blob: ET.Element, served_ns: int | None, with_tags: bool) -> ObjectFacts | None:
+    """None for the mark of a folder that is known by what is in it."""
     properties = blob.find("Properties")
     length = None if properties is None else properties.findtext("Content-Length")
     if properties is None or length is None or not length.isdigit():
         raise UnreadableAnswerError("a blob without a length was listed")
     metadata = blob.find("Metadata")
     key, size = _name(blob), int(length)
-    described = shared_metadata((field.tag, field.text or "") for field in metadata or ())
+    described = shared_metadata(
+        (field.tag, field.text or "") for field in (metadata if metadata is not None else ())
+    )
+    if is_folder_mark(key, size, described):
+        return None
     tags = _tags(blob) if with_tags else None
     headers = [(name, properties.findtext(field)) for name, field in _LISTED_HEADERS]
-    key, described = as_folder(key, size, described)
     return ObjectFacts(
         key=key,
         size_bytes=size,
         modified_ns=date_ns(properties.findtext("Last-Modified")),
         etag=(properties.findtext("Etag") or "").strip('"') or None,
-        metadata=described,
+        metadata=unmarked(described),
         headers=tuple((name, value) for name, value in headers if value),
         tags=tags,
         storage_class=properties.findtext("AccessTier"),
+        digests=_digests(properties.findtext("Content-MD5")),
         readable=properties.findtext("AccessTier") != "Archive",
         served_ns=served_ns,
     )
 
 
-def as_folder(key: str, size_bytes: int, metadata: Pairs) -> tuple[str, Pairs]:
-    """The key and metadata under which a blob is known here: a marked folder is always `name/`."""
+def is_folder_mark(key: str, size_bytes: int, metadata: Pairs) -> bool:
+    """Whether a blob `a` only says that there is a folder `a/`."""
+    return size_bytes == 0 and not key.endswith("/") and (FOLDER_MARK, "true") in metadata
+
+
+def unmarked(metadata: Pairs) -> Pairs:
+    """The metadata of a folder's own blob without the mark."""
     if (FOLDER_MARK, "true") not in metadata:
-        return key, metadata
-    left = tuple(pair for pair in metadata if pair[0] != FOLDER_MARK)
-    if size_bytes == 0 and not key.endswith("/"):
-        return f"{key}/", left
-    return key, left
+        return metadata
+    return tuple(pair for pair in metadata if pair[0] != FOLDER_MARK)
+
+
+def _digests(md5: str | None) -> tuple[tuple[str, str], ...]:
+    """Content-MD5: compared by the service for content that came in one request, and set by us for blocks that
+    were compared one by one."""
+    try:
+        return (("md5", base64.b64decode(md5 or "", validate=True).hex()),) if md5 else ()
+    except ValueError:
+        return ()
 
 
 def _name(element: ET.Element) -> str:
@@ -93,19 +112,23 @@ def uncommitted_blocks(body: bytes) -> Iterator[tuple[str, int]]:
         yield block.findtext("Name") or "", int(block.findtext("Size") or 0)
 
 
-def facts(key: str, headers: Mapping[str, str], size_bytes: int) -> ObjectFacts:
-    """What the headers of HEAD or GET say of a blob."""
+def facts(key: str, headers: Mapping[str, str], size_bytes: int) -> ObjectFacts | None:
+    """What the headers of HEAD or GET say of a blob; None for the mark of a folder."""
     tier = headers.get("x-ms-access-tier")
-    key, metadata = as_folder(key, size_bytes, metadata_of(headers))
+    metadata = metadata_of(headers)
+    if is_folder_mark(key, size_bytes, metadata):
+        return None
     return ObjectFacts(
         key=key,
         size_bytes=size_bytes,
         modified_ns=date_ns(headers.get("last-modified")),
         etag=(headers.get("etag") or "").strip('"') or None,
-        metadata=metadata,
+        metadata=unmarked(metadata),
         headers=tuple((name, headers[name]) for name in sorted(HEADER_FIELDS) if headers.get(name)),
         tags=None if headers.get("x-ms-tag-count") else (),
         storage_class=tier,
+        # The content-md5 of an answer with a range is that of the range.
+        digests=_digests(headers.get("x-ms-blob-content-md5") or headers.get("content-md5")),
         readable=tier != "Archive",
         served_ns=date_ns(headers.get("date")),
     )
@@ -135,6 +158,8 @@ _BY_CODE = {
     "MetadataTooLarge": (EntryCode.ATTRIBUTES_REFUSED, Disposition.SKIP),
     "InvalidTags": (EntryCode.ATTRIBUTES_REFUSED, Disposition.SKIP),
     "TagsTooLarge": (EntryCode.ATTRIBUTES_REFUSED, Disposition.SKIP),
+    "ContainerBeingDeleted": (EntryCode.UNAVAILABLE, Disposition.RETRY),
+    "PendingCopyOperation": (EntryCode.LOCKED, Disposition.SKIP),
     "InvalidBlockList": (EntryCode.UNAVAILABLE, Disposition.RETRY),
     "AccountIsDisabled": (EntryCode.UNAVAILABLE, Disposition.ABORT),
 }

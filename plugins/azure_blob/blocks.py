@@ -16,6 +16,9 @@ from runner.locations.protocol import Buffer
 
 from ..objects.client import Part
 
+MAX_EARLY = 4
+"""Parts that arrived before their turn and are kept for the MD5 of the whole: those on their way at once."""
+
 
 def new_token() -> str:
     return secrets.token_hex(8)
@@ -46,7 +49,7 @@ def block_list(token: str, parts: Sequence[Part]) -> bytes:
 
 
 class RunningDigests:
-    """The MD5 of each upload's content, known as long as its blocks come in their order."""
+    """The MD5 of each upload's content, put together from parts that come nearly in their order."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -68,15 +71,26 @@ class _Running:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._hash = hashlib.md5(usedforsecurity=False)
-        self._next = 1
+        self._next: int | None = 1
+        self._early: dict[int, bytes] = {}
 
     def add(self, number: int, body: Buffer) -> None:
         with self._lock:
-            if number == self._next:
-                self._hash.update(body)
+            if self._next is None:
+                return
+            if number != self._next:
+                self._early[number] = bytes(body)
+                if len(self._early) > MAX_EARLY:
+                    # The parts before were sent by an execution that was interrupted: this one never sees them.
+                    self._next = None
+                    self._early.clear()
+                return
+            self._hash.update(body)
+            self._next += 1
+            while (waiting := self._early.pop(self._next, None)) is not None:
+                self._hash.update(waiting)
                 self._next += 1
-            else:
-                self._next = -1
 
     def digest(self, count: int) -> bytes | None:
-        return self._hash.digest() if self._next == count + 1 else None
+        with self._lock:
+            return self._hash.digest() if self._next == count + 1 else None

@@ -145,16 +145,6 @@ class AzureClient:
     # -- reading ---------------------------------------------------------------------------------------------
 
     def head(self, key: str) -> ObjectFacts | None:
-        facts = self._head(key)
-        if facts is not None:
-            # A marked folder `a/b` is known as `a/b/` alone.
-            return facts if facts.key == key else None
-        if not key.endswith("/"):
-            return None
-        facts = self._head(key.removesuffix("/"))
-        return facts if facts is not None and facts.key == key else None
-
-    def _head(self, key: str) -> ObjectFacts | None:
         if not key:
             return None
         response = self._ask("HEAD", key, expected=(200, 404))
@@ -171,7 +161,7 @@ class AzureClient:
         response = self._ask("GET", key, headers=headers, expected=(200, 206, 416), stream=True)
         if response.status == 416:
             response.close()
-            facts = self._head(key)
+            facts = self.head(key)
             if facts is None:
                 raise EntryError(EntryCode.NOT_FOUND, key, "nothing is there")
             if if_etag is not None and facts.etag != if_etag:
@@ -181,6 +171,9 @@ class AzureClient:
         told = response.headers.get("content-range")
         whole = int(told.rpartition("/")[2]) if told else size
         facts = answers.facts(key, response.headers, whole)
+        if facts is None:
+            response.close()
+            raise EntryError(EntryCode.NOT_FOUND, key, "a folder stands there")
         if if_etag is not None and facts.etag != if_etag:
             response.close()
             raise ConditionFailedError(key)
@@ -275,12 +268,7 @@ class AzureClient:
         headers = if_match(if_etag)
         if self._settings.delete_snapshots:
             headers["x-ms-delete-snapshots"] = "include"
-        response = self._ask("DELETE", key, headers=headers, expected=(202, 404))
-        if response.status == 404 and key.endswith("/"):
-            name = key.removesuffix("/")
-            facts = self._head(name)
-            if facts is not None and facts.key == key:
-                self._ask("DELETE", name, headers=headers, expected=(202, 404))
+        self._ask("DELETE", key, headers=headers, expected=(202, 404))
 
     # -- inside the account ----------------------------------------------------------------------------------
 
@@ -360,17 +348,14 @@ class AzureClient:
         present = facts
         if facts.metadata is None or facts.headers is None:
             present = self.head(key) or facts
-        stored_key = self._stored_key(key)
         etag = condition.etag or facts.etag
         if present.metadata != description.metadata:
             headers = {**self._metadata(key, description.metadata), **if_match(etag)}
-            etag = etag_of(self._ask("PUT", stored_key, {"comp": "metadata"}, headers))
+            etag = etag_of(self._ask("PUT", key, {"comp": "metadata"}, headers))
         if present.headers != description.headers:
-            etag = self._set_properties(stored_key, description.headers, self._content_md5(stored_key), etag)
+            etag = self._set_properties(key, description.headers, self._content_md5(key), etag)
         if description.tags is not None and (present.tags is None or present.tags != description.tags):
-            self._ask(
-                "PUT", stored_key, {"comp": "tags"}, {}, tags_body(description.tags), expected=(200, 204)
-            )
+            self._ask("PUT", key, {"comp": "tags"}, {}, tags_body(description.tags), expected=(200, 204))
         return Stored(etag=etag)
 
     def _set_properties(self, key: str, pairs: Pairs, md5: str | None, etag: str | None) -> str | None:
@@ -382,12 +367,6 @@ class AzureClient:
 
     def _content_md5(self, key: str) -> str | None:
         return self._ask("HEAD", key).headers.get("content-md5")
-
-    def _stored_key(self, key: str) -> str:
-        """Where the blob that is known as `key` really stands: a marked folder has no slash at its end."""
-        if not key.endswith("/") or self._head(key) is not None:
-            return key
-        return key.removesuffix("/")
 
     def _describing(self, key: str, description: Description) -> dict[str, str]:
         headers = {**self._metadata(key, description.metadata), **content_headers(description.headers)}

@@ -43,6 +43,7 @@ from .resources import (
     digests_of,
     etag_of,
     facts_of,
+    metadata_of,
     page_of,
     patched,
     written,
@@ -218,7 +219,12 @@ class GcsClient:
             response.close()
             raise ConditionFailedError(key)
         facts = ObjectFacts(
-            key, whole, etag=etag, version=told.get("x-goog-generation"), served_ns=date_ns(told.get("date"))
+            key,
+            whole,
+            etag=etag,
+            version=told.get("x-goog-generation"),
+            metadata=metadata_of(told),
+            served_ns=date_ns(told.get("date")),
         )
         due = whole - offset if length is None else min(length, whole - offset)
         if due <= 0:
@@ -298,7 +304,7 @@ class GcsClient:
             key=key,
         )
         target = self._requests.session_target(response.headers.get("location"), key)
-        return Upload(key, self._sessions.add(Session(self._requests, target, key)))
+        return Upload(key, self._sessions.add(Session(self._requests, target, key, condition)))
 
     def put_part(self, upload: Upload, number: int, body: Buffer, md5: bytes | None = None) -> Part:
         self._sessions.get(upload.id, upload.key).add(number, body)
@@ -308,7 +314,7 @@ class GcsClient:
         self, upload: Upload, parts: Sequence[Part], description: Description, condition: Condition = ALWAYS
     ) -> Stored:
         session = self._sessions.get(upload.id, upload.key)
-        if not self.features.complete_if_absent:
+        if not self.features.complete_if_absent or session.condition != condition:
             self._require(upload.key, condition)
         response, crc = session.finish()
         self._sessions.take(upload.id)
@@ -423,7 +429,7 @@ def _stored(resource: ObjectResource) -> Stored:
 
 
 class _Stream:
-    """See ObjectStream. Metadata and headers are not told with the content."""
+    """See ObjectStream. Headers are not told with the content, metadata not by every endpoint."""
 
     def __init__(self, facts: ObjectFacts, body: Body | None) -> None:
         self.facts = facts

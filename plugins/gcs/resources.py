@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ HEADERS = (
     ("content-language", "contentLanguage", "content_language"),
     ("content-type", "contentType", "content_type"),
 )
+_META = "x-goog-meta-"
 _FRACTION = re.compile(r"\.([0-9]+)")
 
 
@@ -118,6 +119,16 @@ def digests_of(resource: ObjectResource) -> tuple[tuple[str, str], ...]:
 def headers_of(resource: ObjectResource) -> Pairs:
     found = ((name, getattr(resource, field)) for name, _, field in HEADERS)
     return tuple((name, value) for name, value in found if value)
+
+
+def metadata_of(headers: Mapping[str, str]) -> Pairs | None:
+    """Metadata in the headers that come with content; None where none is told, which says nothing."""
+    found = {
+        name.lower().removeprefix(_META): value
+        for name, value in headers.items()
+        if name.lower().startswith(_META)
+    }
+    return tuple(sorted(found.items())) or None
 
 
 def page_of(listing: Listing, served_ns: int | None) -> Page:

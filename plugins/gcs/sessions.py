@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from runner.errors import Disposition, EntryCode, EntryError
 from runner.locations.protocol import Buffer
 
+from ..objects.client import Condition
 from .requests import Requests
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ MAX_RESENDS = 8
 class Session:
     """One upload. Its parts have to come in order, one after another."""
 
-    def __init__(self, requests: Requests, target: str, key: str) -> None:
+    def __init__(self, requests: Requests, target: str, key: str, condition: Condition) -> None:
+        """`condition` is the one the service was told when the session began."""
+        self.condition = condition
         self._requests = requests
         self._target = target
         self._key = key
