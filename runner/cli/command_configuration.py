@@ -13,12 +13,11 @@ import msgspec
 
 from runner.cli.endings import DiagnosticDescription, diagnostics_of, error_text
 from runner.cli.session import DEFAULT_CONFIG, Session
-from runner.cli.text import Page, Style, counted, safe, table, wrapped
-from runner.errors import ConfigurationError, ExitCode, MissingExtraError, UsageError
+from runner.cli.text import Style, counted, safe, wrapped
+from runner.errors import ConfigurationError, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from runner.locations.protocol import Capabilities
-    from runner.model.task import LocationSettings, Task
+    from runner.model.task import Task
 
 
 class TaskLosses(msgspec.Struct, frozen=True):
@@ -37,27 +36,6 @@ class Validity(msgspec.Struct, frozen=True):
     locations: tuple[str, ...]
     losses: tuple[TaskLosses, ...]
     diagnostics: list[DiagnosticDescription]
-
-
-class LocationDescription(msgspec.Struct, frozen=True):
-    """A declared location, as locations list --json shows it. `fault` is why its type cannot be used."""
-
-    name: str
-    type: str
-    address: str
-    used_by: tuple[str, ...]
-    capabilities: Capabilities | None
-    fault: str | None = None
-
-
-class TypeDescription(msgspec.Struct, frozen=True):
-    """A location type, as locations types --json shows it. `required` are options that have no default."""
-
-    type: str
-    title: str
-    options: tuple[str, ...]
-    required: tuple[str, ...]
-    fault: str | None = None
 
 
 def init(session: Session, arguments: Namespace) -> int:
@@ -152,81 +130,3 @@ def schema(session: Session, arguments: Namespace) -> int:
     else:
         session.output.text(json.dumps(composed, indent=2, ensure_ascii=False) + "\n")
     return ExitCode.DONE
-
-
-def locations(session: Session, arguments: Namespace) -> int:
-    """`locations [list|types]`."""
-    if arguments.what == "types":
-        return _location_types(session)
-    configuration = session.configuration()
-    described = [_described(session, settings) for settings in configuration.locations.values()]
-    if session.output.json:
-        session.output.value({"locations": described})
-    rows = [
-        (safe(each.name), each.type, ", ".join(map(safe, each.used_by)), safe(each.fault or each.address))
-        for each in described
-    ]
-    lines = table(("location", "type", "used by", "address"), rows, session.page, indent="")
-    for each in described:
-        if each.capabilities is not None:
-            lines += ["", *_capability_lines(each.name, each.capabilities, session.page)]
-    session.output.result(lines if described else ["No location is declared."])
-    return ExitCode.DONE
-
-
-def _described(session: Session, settings: LocationSettings) -> LocationDescription:
-    used_by = tuple(
-        task.name
-        for task in session.configuration().tasks.values()
-        if settings.name in (task.source.name, task.destination.name)
-    )
-    try:
-        driver = session.registry().driver(settings.type)
-    except MissingExtraError as error:
-        return LocationDescription(settings.name, settings.type, "", used_by, None, str(error))
-    return LocationDescription(
-        settings.name, settings.type, driver.describe(settings), used_by, driver.capabilities(settings)
-    )
-
-
-def _capability_lines(name: str, capabilities: Capabilities, page: Page) -> list[str]:
-    resolution = capabilities.mtime_resolution_ns
-    times = "keeps no modification times" if resolution is None else f"times to {_resolution(resolution)}"
-    facts = [
-        ("holds", ", ".join(sorted(kind.value for kind in capabilities.kinds))),
-        ("metadata", ", ".join(sorted(capabilities.attributes)) or "none"),
-        ("times", times),
-        ("digests", ", ".join(capabilities.digests) or "none without reading"),
-        (
-            "names",
-            "upper and lower case differ" if capabilities.case_sensitive else "upper and lower case are one",
-        ),
-    ]
-    return [page.paint(safe(name), Style.HEADING), *table(("", ""), facts, page)]
-
-
-def _resolution(nanoseconds: int) -> str:
-    for size, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
-        if nanoseconds >= size:
-            return f"{nanoseconds // size} {unit}"
-    return f"{nanoseconds} ns"
-
-
-def _location_types(session: Session) -> int:
-    described = [_described_type(session, each) for each in session.registry().types()]
-    if session.output.json:
-        session.output.value({"types": described})
-    rows = [(each.type, ", ".join(each.required), each.fault or each.title) for each in described]
-    session.output.result(table(("type", "needs", "what it is"), rows, session.page, indent=""))
-    return ExitCode.DONE
-
-
-def _described_type(session: Session, location_type: str) -> TypeDescription:
-    try:
-        driver = session.registry().driver(location_type)
-    except MissingExtraError as error:
-        return TypeDescription(location_type, "", (), (), str(error).replace("\n", " "))
-    options = driver.options_schema()
-    return TypeDescription(
-        location_type, driver.title, tuple(options.get("properties", {})), tuple(options.get("required", ()))
-    )

@@ -119,18 +119,38 @@ COMMANDS = (
     Command(
         name="locations",
         group=START,
-        summary="List the declared locations, or the location types.",
+        summary="List or check the declared locations, or list the location types.",
         description=(
-            "`list` shows the locations that the configuration declares, with their addresses and what they "
-            "can hold. `types` shows the location types that are installed."
+            "`list` shows the locations that the configuration declares, with their addresses, what they can "
+            "hold, and whether they are ONLINE or OFFLINE now. `check NAME` tries one out: reachable, "
+            "credentials, clock, and, in a folder of its own that is removed again, whether it can be written "
+            "to and keeps what its driver promises. `types` shows the location types that are installed."
         ),
-        handler="runner.cli.command_configuration:locations",
+        handler="runner.cli.command_locations:locations",
         positionals=(
-            Positional("WHAT", "list (the default) or types.", Count.OPTIONAL, choices=("list", "types")),
+            Positional(
+                "WHAT",
+                "list (the default), check or types.",
+                Count.OPTIONAL,
+                choices=("list", "check", "types"),
+            ),
+            Positional("NAME", "The location to check.", Count.OPTIONAL),
+        ),
+        options=(
+            Option(("--no-connect",), "list: contact nothing."),
+            Option(("--read-only",), "check: write nothing, also where tasks write."),
+            Option(("--write",), "check: write, also where no task does."),
         ),
         examples=(
-            ("sync-runner locations", "the locations of ./sync.yaml"),
+            ("sync-runner locations", "the locations of ./sync.yaml, and which of them answer"),
+            ("sync-runner locations check archive", "prove what this one can do"),
             ("sync-runner locations types", "what a location's type may be"),
+        ),
+        exit_codes=(
+            ExitCode.DONE,
+            ExitCode.USAGE,
+            ExitCode.LOCATION_UNAVAILABLE,
+            ExitCode.INTERRUPTED,
         ),
     ),
     Command(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from runner.clock import Clock
     from runner.history.state import StateDirectory
     from runner.history.store import History
+    from runner.locations.probe import Step
+    from runner.locations.protocol import Driver
     from runner.locations.registry import Registry
     from runner.model.events import Subscriber
     from runner.model.execution import Report
     from runner.model.plan import Explanation, PlanSummary
-    from runner.model.task import Configuration, ReportFormat, Task
+    from runner.model.task import Configuration, LocationSettings, ReportFormat, Task
     from runner.pipeline import Cancellation, Context, RestoreResult
 
 
@@ -100,6 +102,22 @@ class Services:
         from runner.pipeline import restore
 
         return restore(task, context, execution, paths, list_only)
+
+    def probe(
+        self, driver: Driver, settings: LocationSettings, context: Context, *, write: bool
+    ) -> Iterator[Step]:
+        import secrets
+
+        from runner.locations.probe import probe
+
+        return probe(
+            driver,
+            settings,
+            context.clock,
+            secrets.token_hex(6),
+            write=write,
+            cache_directory=context.state.cache_folder,
+        )
 
     def state(self, configuration: Configuration) -> StateDirectory:
         from runner.history.state import StateDirectory

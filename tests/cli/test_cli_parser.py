@@ -68,7 +68,12 @@ REFUSED = [
         "--format: 'htlm' is not one of html, json, csv, junit, md",
         "Did you mean html?",
     ),
-    ("bad word", ["locations", "tpyes"], "WHAT: 'tpyes' is not one of list, types", "Did you mean types?"),
+    (
+        "bad word",
+        ["locations", "tpyes"],
+        "WHAT: 'tpyes' is not one of list, check, types",
+        "Did you mean types?",
+    ),
     ("no number", ["history", "--limit", "many"], "option --limit: 'many' is not a number above zero", None),
     ("zero", ["history", "--limit", "0"], "option --limit: '0' is not a number above zero", None),
     ("unknown global option", ["--jsno"], "sync-runner has no option --jsno", "Did you mean --json?"),

@@ -7,6 +7,8 @@ import gc
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from runner.cli.output import Output
 from runner.cli.parser import wants_json
 from runner.cli.services import Services
 from runner.clock import SystemClock
+from runner.errors import ExitCode
 
 # The installed script itself, as a user types it.
 COMMAND = [os.path.join(os.path.dirname(sys.executable), "sync-runner")]
@@ -400,3 +403,44 @@ def test_the_environment_names_the_configuration(place):
 
     assert place.call("validate").exit_code == 2
     assert place.run("validate", SYNC_RUNNER_CONFIG="other.yaml").exit_code == 0
+
+
+def test_locations_that_answer_are_online_and_those_that_do_not_are_offline(place):
+    configuration = json.loads((place.folder / "sync.yaml").read_text())
+    configuration["locations"]["gone"] = {"type": "local", "path": "./gone"}
+    (place.folder / "sync.yaml").write_text(json.dumps(configuration))
+    listed = place.call("locations", "--json")
+    statuses = {each["name"]: each["status"] for each in json.loads(listed.stdout)["locations"]}
+    # A destination is made by its first run: it is ONLINE before.
+    assert statuses == {"src": "ONLINE", "dst": "ONLINE", "gone": "OFFLINE"}
+    assert not place.destination.exists()
+    shown = place.call("locations", "list").stdout
+    assert re.search(r"^gone +local +OFFLINE", shown, re.M)
+    assert re.search(r"^! gone: .*gone", shown, re.M)
+    silent = json.loads(place.call("locations", "--no-connect", "--json").stdout)
+    assert {each["status"] for each in silent["locations"]} == {None}
+
+
+def test_a_location_is_checked_and_left_as_it_was(place):
+    read_only = place.call("locations", "check", "src")
+    assert read_only.exit_code == ExitCode.DONE
+    assert "nothing was written" in read_only.stdout and read_only.stdout.endswith("src works.\n")
+    place.destination.mkdir()
+    written = place.call("locations", "check", "dst")
+    assert written.exit_code == ExitCode.DONE
+    assert "nothing is left" in written.stdout
+    assert list(place.destination.iterdir()) == []
+    steps = json.loads(place.call("locations", "check", "dst", "--read-only", "--json").stdout)["steps"]
+    assert steps[-1]["verdict"] == "not_tried"
+    place.declare()
+    shutil.rmtree(place.source)
+    gone = place.call("locations", "check", "src")
+    assert gone.exit_code == ExitCode.LOCATION_UNAVAILABLE
+    assert "src fails at: open" in gone.stdout
+
+
+def test_a_check_that_makes_no_sense_is_refused(place):
+    for words in (("check",), ("check", "scr"), ("check", "src", "--write", "--read-only"), ("list", "src")):
+        refused = place.call("locations", *words)
+        assert refused.exit_code == ExitCode.USAGE
+    assert "Did you mean src?" in place.call("locations", "check", "scr").stderr
