@@ -63,13 +63,15 @@ class Page(msgspec.Struct, frozen=True):
     """One answer of a listing: objects in the order of their keys' UTF-8 bytes, and what gives the next page.
 
     `next` None = the listing is complete. A client does not check the order, the Location does.
-    `folders` are the common prefixes, when a delimiter was given, in the same order.
+    `folders` are the common prefixes, when a delimiter was given, in the same order. `in_order` False: the service
+    promises no order of bytes (Features.sorted_listing), only that what shares a folder stands together.
     """
 
     objects: Sequence[ObjectFacts]
     next: str | None = None
     served_ns: int | None = None
     folders: Sequence[str] = ()
+    in_order: bool = True
 
 
 class Description(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ def pages(client: ObjectClient, prefix: str, executor: Executor) -> Iterator[Pag
     """All pages below `prefix`, the next one asked for while one is worked on. Memory: two pages.
 
     Raises EntryError when a page cannot be had, or when what the service lists cannot be true: keys outside of the
-    prefix, twice or out of order, a page that is announced and repeats the one before.
+    prefix, twice or out of order (where the service promises one), a page that is announced and repeats the one before.
     """
     last: str | None = None
     token: str | None = None
@@ -33,15 +33,16 @@ def pages(client: ObjectClient, prefix: str, executor: Executor) -> Iterator[Pag
                 raise _untrue(prefix, "it goes on without end")
             token = page.next
             following = executor.submit(client.list_page, prefix, token=token)
+        ordered = page.in_order
         for facts in page.objects:
             key = facts.key
-            if last is not None and not path_before(last, key):
+            if last is not None and not path_before(last, key) and (ordered or last == key):
                 said = "twice" if last == key else "out of order"
                 raise _untrue(prefix, f"it holds {terminal_safe(key)} {said}")
             last = key
-        if page.objects and not (
-            page.objects[0].key.startswith(prefix) and page.objects[-1].key.startswith(prefix)
-        ):
+        # In order, the first and the last speak for all between them.
+        looked_at = (page.objects[:1], page.objects[-1:]) if ordered else (page.objects,)
+        if not all(facts.key.startswith(prefix) for objects in looked_at for facts in objects):
             raise _untrue(prefix, "it holds keys of other folders")
         yield page
         if following is None:

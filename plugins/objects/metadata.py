@@ -179,13 +179,15 @@ def description_of(
 def link_group_of(facts: ObjectFacts, posix: Posix, names: Names) -> str | None:
     """The hard-link group of an object: what it carries, and whatever all names of one file share.
 
-    A member whose content or metadata became another one falls out of its group by that.
+    A member whose content or metadata became another one falls out of its group by that. Content is told by its MD5
+    where the service knows it (Azure, GCS: each of their etags is another one), by the etag where that is the MD5 (S3).
     """
     if posix.link is None:
         return None
     ours = names.ours
     shared = [pair for pair in facts.metadata or () if pair[0] in ours and pair[0] != names.atime]
+    content = dict(facts.digests or ()).get("md5") or facts.etag
     digest = hashlib.blake2b(
-        repr((facts.etag, facts.size_bytes, shared)).encode("utf-8", "replace"), digest_size=8
+        repr((content, facts.size_bytes, shared)).encode("utf-8", "replace"), digest_size=8
     )
     return f"{posix.link}.{digest.hexdigest()}"

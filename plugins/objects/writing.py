@@ -83,6 +83,8 @@ class ContentWriter:
         if (features.etag_is_md5 and stored.etag == md5.hex()) or features.md5_checked:
             return
         digests = dict(stored.digests)
+        if digests.get("md5") == md5.hex():
+            return
         if "sha256" in digests and digests["sha256"] == hashlib.sha256(body).hexdigest():
             return
         if self._settings.integrity is Integrity.READ_BACK:
