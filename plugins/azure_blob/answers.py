@@ -33,7 +33,7 @@ def page(body: bytes, served_ns: int | None, *, with_tags: bool) -> Page:
     listed = (_listed(blob, served_ns, with_tags) for blob in blobs.iter("Blob"))
     objects = [found for found in listed if found is not None]
     folders = [_name(prefix) for prefix in blobs.iter("BlobPrefix")]
-    return Page(objects, root.findtext("NextMarker") or None, served_ns, folders)
+    return Page(objects, root.findtext("NextMarker") or None, served_ns, folders, in_order=False)
 
 
 def _listed(blob: ET.Element, served_ns: int | None, with_tags: bool) -> ObjectFacts | None:
