@@ -33,6 +33,9 @@ from .scan import Scanner
 from .writing import ContentWriter, Sizes, Standing
 
 
+_AT_ONCE_BYTES = 1 << 20
+
+
 class ObjectSettings(msgspec.Struct, frozen=True):
     """What a location is, beside its client.
 
@@ -191,6 +194,11 @@ class ObjectLocation:
                 raise changed(path, "its content was replaced (its etag is another)") from error
             if position != facts.size_bytes:
                 raise changed(path, f"{position} bytes came, {facts.size_bytes} were announced")
+            if position - offset > _AT_ONCE_BYTES:
+                # One request gives one version; but reading took long enough for the file to become another one.
+                now = self._client.head(key)
+                if now is None or now.etag != facts.etag:
+                    raise changed(path, "its content was replaced while it was read")
 
     def put(
         self, entry: Entry, content: Iterable[Buffer] | None, replaces: Entry | None, throttle: Throttle

@@ -211,9 +211,11 @@ class _Walk:
         """True for a folder of this scan that was not given yet."""
         if not folder.startswith(self._prefix):
             return False
+        if folder in self._open:
+            return False
         while self._open and not folder.startswith(self._open[-1]):
             self._open.pop()
-        return folder not in self._open
+        return True
 
     def _folder(self, entry: Entry) -> Iterator[Entry]:
         """Give a folder, unless it is one of ours; ask whether to go into it."""
