@@ -1,0 +1,436 @@
+"""A folder of an SSH server as a Location."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from runner.errors import EntryCode, EntryError, LocationUnavailableError
+from runner.locations.protocol import Buffer, Identity, OpenSettings, Space, Throttle, Written
+from runner.model.entry import Entry, Kind, Problem, leaf_name, parent_path
+from runner.model.task import Durability, SymlinkMode
+
+from .address import SftpOptions, capabilities_below
+from .attributes import Wanted, apply, refuses
+from .drafts import Draft, Filler, begin, sync_folder
+from .facts import entry_of, kind_of
+from .faults import RefusedError, StatusError, WireError, classified, shown, stale
+from .follow import Follower
+from .names import TemporaryNames, temporary_execution
+from .packets import Facts, MalformedError, Request, Status, attributes, text
+from .paths import Paths, check_new_path, check_path
+from .publish import Publisher
+from .reading import Reader
+from .scan import Scanner, link_text
+from .session import Session, facts_of, is_directory
+from .wire import FSYNC, LSETSTAT, Slot, Wire
+
+_READ_ONLY_VOLUME = 1
+
+
+class SftpLocation:
+    """One folder of one server, over one connection. See the protocol for each method's contract.
+
+    With `create`, a root that is absent is an empty location until the first write makes it. `symlinks: follow` and
+    `error` concern reading only: with `create` (a destination) links are listed as such and never followed.
+    """
+
+    def __init__(
+        self, name: str, options: SftpOptions, settings: OpenSettings, *, create: bool, token: str
+    ) -> None:
+        """`token`: random hex digits that make this object's temporary names its own.
+
+        Raises LocationUnavailableError.
+        """
+        self._settings = settings
+        self._session = session = Session(name, options)
+        try:
+            self._paths = paths = Paths(session)
+            root = session.root.decode("utf-8", "surrogateescape")
+            self.capabilities = capabilities_below(root, options.max_connections)
+            self._sync_folders = settings.durability is Durability.FULL
+            seen = self._look_at_root(name, create=create)
+            symlinks = SymlinkMode.PRESERVE if create else settings.symlinks
+            self._follower = Follower(session, paths) if symlinks is SymlinkMode.FOLLOW else None
+            wanted = settings.attributes & self.capabilities.attributes
+            self._wanted = wanted
+            self._scanner = Scanner(session, paths, wanted, symlinks, absent_is_empty=create and not seen)
+            self._reader = Reader(session, paths)
+            self._filler = Filler(settings)
+            self._publisher = Publisher(session, paths, TemporaryNames(settings.execution_id, token))
+            self._owner: tuple[int | None, int | None] | None = None
+        except BaseException:
+            session.close()
+            raise
+
+    def _look_at_root(self, name: str, *, create: bool) -> bool:
+        """True when the root is there. Raises LocationUnavailableError."""
+        session = self._session
+        root = shown(session.root.decode("utf-8", "surrogateescape"))
+        try:
+            wire = session.ready()
+            facts = facts_of(wire.wait(session.lstat(wire, session.root)))
+        except (StatusError, WireError, RefusedError, MalformedError) as error:
+            message = f"location {name!r}: cannot look at {root} on the server: {error}"
+            raise LocationUnavailableError(
+                message, remedy="Check `path` and the user's rights there."
+            ) from error
+        if facts is not None and not is_directory(facts):
+            raise LocationUnavailableError(f"location {name!r}: {root} on the server is no folder")
+        if facts is None and not create:
+            remedy = (
+                "Check `path`: it counts from the server's root, or from the login folder without a slash."
+            )
+            raise LocationUnavailableError(
+                f"location {name!r}: there is no {root} on the server", remedy=remedy
+            )
+        if create and self._settings.durability is not Durability.NONE and FSYNC not in wire.extensions:
+            raise LocationUnavailableError(
+                f"location {name!r}: the server cannot flush files to its disk (it lacks fsync@openssh.com)",
+                remedy="Set `durability: none` for tasks that write there.",
+            )
+        return facts is not None
+
+    # Location
+
+    def scan(
+        self, prefix: str = "", descend: Callable[[Entry], bool] | None = None
+    ) -> Iterator[Entry | Problem]:
+        return self._scanner.scan(prefix, descend)
+
+    def stat(self, path: str) -> Entry | None:
+        """With `symlinks: follow`, of what a link points to. Raises LINK_ESCAPES, _BROKEN or _LOOP."""
+        try:
+            check_path(path)
+        except EntryError:
+            return None
+        with classified(path, "look at"):
+            real, followed = path, False
+            if self._follower is not None and path:
+                resolved = self._follower.real(path.removesuffix("/"))
+                if resolved is None:
+                    return None
+                real, followed = resolved
+            wire = self._session.ready()
+            guard = self._paths.guard(wire, parent_path(real))
+            facts = facts_of(wire.wait(self._session.lstat(wire, self._paths.full(real))))
+            guard.wait(wire)
+            try:
+                if facts is None or not guard.exists():
+                    return None
+            except EntryError:
+                return None
+            kind = kind_of(facts)
+            if path.endswith("/") and kind is not Kind.DIRECTORY:
+                return None
+            target = None
+            if kind is Kind.SYMLINK:
+                link = wire.wait(wire.request(Request.READLINK, text(self._paths.full(real))))
+                if link.status == Status.NO_SUCH_FILE:
+                    return None
+                target = link_text(link)
+            return entry_of(path.removesuffix("/"), facts, self._wanted, target, followed=followed)
+
+    def read(self, entry: Entry, offset: int = 0) -> Iterator[Buffer]:
+        check_path(entry.path)
+        path = entry.path
+        if entry.followed and self._follower is not None:
+            with classified(path, "read"):
+                resolved = self._follower.real(path)
+            if resolved is None:
+                raise EntryError(EntryCode.NOT_FOUND, path, f"{shown(path)}: the file is gone")
+            path = resolved[0]
+        return self._reader.read(entry, path, offset)
+
+    def put(
+        self, entry: Entry, content: Iterable[Buffer] | None, replaces: Entry | None, throttle: Throttle
+    ) -> Written:
+        check_new_path(entry.path, self.capabilities.names)
+        if entry.kind not in self.capabilities.kinds:
+            message = f"{shown(entry.path)}: SFTP cannot make a {entry.kind.value}"
+            raise EntryError(EntryCode.KIND_NOT_SUPPORTED, entry.path, message)
+        with classified(entry.path, "write"):
+            try:
+                if entry.kind is Kind.FILE:
+                    return self._put_file(entry, content or (), replaces, throttle)
+                if entry.kind is Kind.DIRECTORY:
+                    return self._put_folder(entry, replaces)
+                return self._put_symlink(entry, replaces)
+            except StatusError as error:
+                self._explain(error, entry)
+                raise
+
+    def remove(self, entry: Entry) -> None:
+        check_path(entry.path)
+        with classified(entry.path, "remove"):
+            wire = self._session.ready()
+            self._expect_present(wire, entry)
+            full = self._paths.full(entry.path)
+            if entry.kind is Kind.DIRECTORY:
+                self._publisher.remove_folder(wire, full, entry.path)
+            else:
+                wire.wait(wire.request(Request.REMOVE, text(full))).check()
+            self._sync(wire, entry.path)
+
+    def close(self) -> None:
+        self._session.close()
+
+    # SetsAttributes
+
+    def set_attributes(self, entry: Entry, expected: Entry | None) -> Written:
+        path = entry.path
+        check_path(path)
+        with classified(path, "set attributes of"):
+            wire = self._session.ready()
+            if path == "":
+                self._paths.make(wire, "")
+            facts = self._expect_present(
+                wire,
+                expected
+                or msgspec.structs.replace(
+                    entry, mtime_ns=None, size_bytes=None, version=None, link_target=None
+                ),
+            )
+            if kind_of(facts) is not entry.kind and (entry.is_directory or is_directory(facts)):
+                raise stale(path, "an entry of another kind stands there now")
+            full = self._paths.full(path)
+            return Written(refused=self._set_by_name(wire, full, entry, facts))
+
+    # Renames
+
+    def rename(self, entry: Entry, path: str) -> None:
+        check_path(entry.path)
+        check_new_path(path, self.capabilities.names)
+        with classified(entry.path, "move"):
+            wire = self._session.ready()
+            self._expect_present(wire, entry)
+            self._paths.make(wire, parent_path(path))
+            self._publisher.look(wire, path, None).expect(None)
+            self._expect_present(wire, entry)
+            source, target = self._paths.full(entry.path), self._paths.full(path)
+            self._publisher.move_to_free(wire, source, target, path)
+            self._sync(wire, path)
+            if parent_path(path) != parent_path(entry.path):
+                self._sync(wire, entry.path)
+
+    # Identifies
+
+    def identity(self) -> Identity:
+        with classified("", "identify"):
+            self._session.ready()
+            facts = [
+                ("host key", self._session.host_key),
+                ("root", self._session.root.decode("utf-8", "surrogateescape")),
+            ]
+            volume = self._session.volume(self._nearest())
+            if volume is not None:
+                facts.append(("file system", f"{volume.volume_id:016x}"))
+        return Identity(tuple(facts))
+
+    def space(self) -> Space:
+        with classified("", "ask for the space of"):
+            volume = self._session.volume(self._nearest())
+        if volume is None:
+            return Space(None, None)
+        # btrfs and others count no entries.
+        entries = volume.free_entries if volume.entries else None
+        return Space(volume.free_fragments * volume.fragment_bytes, entries)
+
+    # Sweeps
+
+    def leftovers(self) -> Iterator[tuple[str, str]]:
+        return iter(list(self._scanner.leftovers.items()))
+
+    def remove_leftover(self, path: str) -> None:
+        check_path(path)
+        if temporary_execution(leaf_name(path)) is None:
+            raise EntryError(EntryCode.NAME_NOT_ALLOWED, path, f"{shown(path)} is no temporary file")
+        with classified(path, "remove"):
+            wire = self._session.ready()
+            guard = self._paths.guard(wire, parent_path(path))
+            facts = facts_of(wire.wait(self._session.lstat(wire, self._paths.full(path))))
+            if facts is not None and guard.exists() and not is_directory(facts):
+                wire.wait(wire.request(Request.REMOVE, text(self._paths.full(path)))).check()
+        self._scanner.leftovers.pop(path, None)
+
+    # -- steps of put --------------------------------------------------------------------------------------------
+
+    def _put_file(
+        self, entry: Entry, content: Iterable[Buffer], replaces: Entry | None, throttle: Throttle
+    ) -> Written:
+        path = entry.path
+        wire = self._session.ready()
+        self._publisher.look(wire, path, replaces).expect(replaces)
+        draft = self._begin(wire, path)
+        try:
+            self._filler.fill(draft, entry, content, throttle, early=self._owns_already(entry))
+            # Nothing came between this look and the name but the name itself.
+            if not self._publisher.look(wire, path, replaces).expect(replaces):
+                raise stale(path, "its folder is gone")
+            self._publisher.publish(wire, draft.full, path, replaces)
+        except BaseException:
+            draft.discard(self._session)
+            raise
+        if (draft.facts is not None and parent_path(path) == "") or (
+            draft.facts is not None and self._owner is None
+        ):
+            self._owner = (draft.facts.uid, draft.facts.gid)
+        self._sync(wire, path)
+        return Written(draft.size_bytes, draft.digest, draft.refused)
+
+    def _begin(self, wire: Wire, path: str) -> Draft:
+        """An empty draft beside `path`; missing folders are made."""
+        full = self._publisher.temporary(path)
+        try:
+            return begin(wire, full)
+        except StatusError as error:
+            if error.code != Status.NO_SUCH_FILE:
+                raise
+        self._paths.make(wire, parent_path(path))
+        return begin(wire, full)
+
+    def _owns_already(self, entry: Entry) -> bool:
+        """True when a new file most likely gets the wanted owner by itself."""
+        given = entry.attributes
+        if given is None:
+            return True
+        if given.mode is not None and given.mode & 0o6000:
+            return False
+        uid, gid = self._owner or (None, None)
+        return given.uid in (None, uid) and given.gid in (None, gid)
+
+    def _put_folder(self, entry: Entry, replaces: Entry | None) -> Written:
+        path = entry.path
+        wire = self._session.ready()
+        full = self._paths.full(path)
+        if path == "":
+            self._paths.make(wire, "")
+        look = self._publisher.look(wire, path.removesuffix("/"), replaces)
+        facts = facts_of(wire.wait(self._session.lstat(wire, full)))
+        if is_directory(facts):
+            with contextlib.suppress(StatusError):
+                if not path or self._paths.guard(wire, parent_path(path)).exists_after(wire):
+                    assert facts is not None
+                    return Written(refused=self._set_by_name(wire, full, entry, facts))
+            raise stale(path, "its folder is gone")
+        look.expect(replaces)
+        if replaces is None:
+            made = self._make_folder(wire, full, path)
+        else:
+            with self._publisher.aside(wire, path.removesuffix("/")):
+                made = self._make_folder(wire, full, path)
+        refused = self._set_by_name(wire, full, entry, made)
+        self._sync(wire, path.removesuffix("/"))
+        return Written(refused=refused)
+
+    def _make_folder(self, wire: Wire, full: bytes, path: str) -> Facts:
+        """A folder where nothing stands, with the folders above it; a folder that came meanwhile is as good."""
+        made = wire.wait(wire.request(Request.MKDIR, text(full), attributes(mode=0o700)))
+        if made.status == Status.NO_SUCH_FILE:
+            self._paths.make(wire, parent_path(path))
+            made = wire.wait(wire.request(Request.MKDIR, text(full), attributes(mode=0o700)))
+        facts = facts_of(wire.wait(self._session.lstat(wire, full)))
+        if made.status != Status.OK and not is_directory(facts):
+            if facts is not None:
+                raise stale(path, "something stands there now; nothing was expected")
+            made.check()
+        assert facts is not None
+        return facts
+
+    def _put_symlink(self, entry: Entry, replaces: Entry | None) -> Written:
+        path = entry.path
+        wire = self._session.ready()
+        self._publisher.look(wire, path, replaces).expect(replaces)
+        full = self._paths.full(path)
+        place = full if replaces is None else self._publisher.temporary(path)
+        if replaces is None:
+            self._paths.make(wire, parent_path(path))
+        made = wire.wait(self._publisher.make_symlink(wire, place, entry))
+        if made.status != Status.OK:
+            self._publisher.look(wire, path, replaces).expect(replaces)
+            made.check()
+        refused = self._set_by_name(wire, place, entry, None)
+        if replaces is not None:
+            try:
+                self._publisher.look(wire, path, replaces).expect(replaces)
+                self._publisher.publish(wire, place, path, replaces)
+            except BaseException:
+                if wire.error is None:
+                    wire.wait(wire.request(Request.REMOVE, text(place)))
+                else:
+                    self._session.leave(place)
+                raise
+        self._sync(wire, path)
+        return Written(refused=refused)
+
+    # -- small steps ---------------------------------------------------------------------------------------------
+
+    def _expect_present(self, wire: Wire, entry: Entry) -> Facts:
+        """The facts of what stands at the entry's path. Raises STALE unless it is as the entry says, NOT_FOUND
+        when nothing is there."""
+        path = entry.path
+        name = path.removesuffix("/")
+        look = self._publisher.look(wire, name, entry)
+        facts = facts_of(wire.wait(self._session.lstat(wire, self._paths.full(name))))
+        if facts is None:
+            raise EntryError(EntryCode.NOT_FOUND, path, f"{shown(path)}: nothing is there")
+        look.expect(entry)
+        return facts
+
+    def _set_by_name(self, wire: Wire, full: bytes, entry: Entry, facts: Facts | None) -> tuple[str, ...]:
+        """Set the entry's metadata without following a link, where the server can. Returns what was refused."""
+        if facts is None:
+            facts = facts_of(wire.wait(self._session.lstat(wire, full)))
+            if facts is None:
+                return ()
+        wanted = Wanted(entry, facts)
+
+        def send(encoded: bytes) -> Slot:
+            if LSETSTAT in wire.extensions:
+                slot = wire.wait(wire.extended(LSETSTAT, text(full), encoded))
+                if entry.kind is Kind.SYMLINK or not refuses(slot):
+                    return slot
+            return wire.request(Request.SETSTAT, text(full), encoded)
+
+        if entry.kind is Kind.SYMLINK and LSETSTAT not in wire.extensions:
+            # SETSTAT would follow the link. Its time and owner are the making's.
+            return ()
+        refused = apply(wire, wanted, send, facts)
+        if self._sync_folders and entry.kind is Kind.DIRECTORY:
+            sync_folder(wire, full)
+        return refused
+
+    def _sync(self, wire: Wire, path: str) -> None:
+        """Flush the folder that holds `path`, when the task wants that."""
+        if self._sync_folders:
+            sync_folder(wire, self._paths.full(parent_path(path)))
+
+    def _nearest(self) -> bytes:
+        """The root, or its nearest folder above that exists."""
+        wire = self._session.ready()
+        path = self._session.root
+        while path != b"/" and facts_of(wire.wait(self._session.lstat(wire, path))) is None:
+            path = posixpath.dirname(path)
+        return path
+
+    def _explain(self, error: StatusError, entry: Entry) -> None:
+        """SFTP has one word for most failures: ask the server whether it is the space. Raises NO_SPACE, READ_ONLY."""
+        if error.code not in (Status.FAILURE, Status.PERMISSION_DENIED):
+            return
+        try:
+            volume = self._session.volume(self._nearest())
+        except (StatusError, WireError, RefusedError, MalformedError):
+            return
+        if volume is None:
+            return
+        where = shown(entry.path)
+        if volume.flags & _READ_ONLY_VOLUME:
+            message = f"cannot write {where}: the server's file system is mounted read-only"
+            raise EntryError(EntryCode.READ_ONLY, entry.path, message) from error
+        free = volume.free_fragments * volume.fragment_bytes
+        if free < max(1 << 20, (entry.size_bytes or 0) >> 4) or (volume.entries and not volume.free_entries):
+            message = f"cannot write {where}: the server's file system is full ({free} bytes are left)"
+            raise EntryError(EntryCode.NO_SPACE, entry.path, message) from error
