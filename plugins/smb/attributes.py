@@ -62,7 +62,8 @@ class Wanted:
         if self._security is not None:
             access |= messages.READ_CONTROL | messages.WRITE_DAC | messages.WRITE_OWNER
         if self._sacl is not None:
-            access |= messages.READ_CONTROL | messages.SYSTEM_SECURITY
+            # Samba takes an audit list only where the access list could be changed too.
+            access |= messages.READ_CONTROL | messages.WRITE_DAC | messages.SYSTEM_SECURITY
         return access
 
     def without_descriptors(self) -> None:
@@ -95,12 +96,7 @@ class Wanted:
 
     def basic(self, file: bytes, present: Facts) -> Request | None:
         """The request that sets times and DOS attributes; None when there is nothing to set."""
-        attributes = 0
-        if self._dos_attributes is not None:
-            kept = present.attributes & ~self._mask & ~(messages.DIRECTORY | messages.NORMAL)
-            attributes = kept | (self._dos_attributes & self._mask)
-            attributes |= messages.DIRECTORY if present.is_directory else 0
-            attributes = attributes or messages.NORMAL
+        attributes = self._attributes(present)
         if not (attributes or self._created or self._accessed or self._written):
             return None
         return messages.set_basic(
@@ -110,6 +106,23 @@ class Wanted:
             written=self._written or 0,
             attributes=attributes,
         )
+
+    def after_rename(self, file: bytes, present: Facts) -> Request:
+        """The attributes to set when a draft has its name: Samba hides names with a leading dot, as drafts have, for
+        good when they are renamed, and sets Archive then."""
+        attributes = self._attributes(present)
+        if not attributes:
+            attributes = present.attributes & ~messages.HIDDEN or messages.NORMAL
+        return messages.set_basic(file, attributes=attributes)
+
+    def _attributes(self, present: Facts) -> int:
+        """The attributes to set; 0 = none."""
+        if self._dos_attributes is None:
+            return 0
+        kept = present.attributes & ~self._mask & ~(messages.DIRECTORY | messages.NORMAL)
+        wanted = kept | (self._dos_attributes & self._mask)
+        wanted |= messages.DIRECTORY if present.is_directory else 0
+        return wanted or messages.NORMAL
 
     def basic_refused(self) -> None:
         """The server took neither times nor attributes."""

@@ -233,7 +233,9 @@ class SmbLocation:
         with draft:
             size_bytes = draft.size_bytes
             self._apply(wire, draft.file, draft.facts, wanted)
-            after = self._publisher.publish(draft, path, replaces)
+            after = self._publisher.publish(
+                draft, path, replaces, wanted.after_rename(draft.file, draft.facts)
+            )
         self._sync_folder(wire, path)
         return Written(size_bytes, digest, wanted.refused(after))
 
@@ -263,7 +265,9 @@ class SmbLocation:
         with self._drafter.folder(wire, temporary, wanted) as draft:
             self._apply(wire, draft.file, draft.facts, wanted)
             try:
-                after = self._publisher.publish(draft, path, replaces)
+                after = self._publisher.publish(
+                    draft, path, replaces, wanted.after_rename(draft.file, draft.facts)
+                )
             except EntryError as error:
                 if error.entry_code is not EntryCode.STALE or replaces is not None:
                     raise

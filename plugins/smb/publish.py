@@ -17,7 +17,7 @@ from .draft import Draft
 from .facts import difference, is_plain
 from .faults import ConnectionFault, StatusError, stale
 from .folders import Folders
-from .messages import Facts, Opened
+from .messages import Facts, Opened, Request
 from .names import TemporaryNames
 
 if TYPE_CHECKING:
@@ -61,14 +61,16 @@ class Publisher:
             raise stale(path, reason)
         return opened
 
-    def publish(self, draft: Draft, path: str, replaces: Entry | None) -> Facts | None:
-        """Give the draft its name and close it; its facts then. Raises STALE when what stands there is not
+    def publish(
+        self, draft: Draft, path: str, replaces: Entry | None, last: Request | None = None
+    ) -> Facts | None:
+        """Give the draft its name, do `last`, and close it; its facts then. Raises STALE when what stands there is not
         `replaces`."""
         wire = draft.wire
         name = self._folders.name(path)
         if replaces is None:
             draft.keep()
-            return self._renamed(draft, name, path, replace=False)
+            return self._renamed(draft, name, path, last, replace=False)
         try:
             held = self.hold(wire, path, replaces)
         except StatusError as error:
@@ -76,18 +78,25 @@ class Publisher:
                 raise stale(path, "it is no longer there") from error
             raise
         if held.facts.is_directory or draft.facts.is_directory:
-            return self._swapped(draft, held, name, path)
+            return self._swapped(draft, held, name, path, last)
         if held.facts.attributes & messages.READ_ONLY:
-            return self._over_read_only(draft, held, name, path)
+            return self._over_read_only(draft, held, name, path, last)
         try:
             draft.keep()
         except BaseException:
             self._let_go(wire, held)
             raise
-        return self._renamed(draft, name, path, replace=True, held=held)
+        return self._renamed(draft, name, path, last, replace=True, held=held)
 
     def _renamed(
-        self, draft: Draft, name: str, path: str, *, replace: bool, held: Opened | None = None
+        self,
+        draft: Draft,
+        name: str,
+        path: str,
+        last: Request | None,
+        *,
+        replace: bool,
+        held: Opened | None = None,
     ) -> Facts | None:
         wire = draft.wire
         requests = [] if held is None else [messages.close(held.file)]
@@ -97,24 +106,27 @@ class Publisher:
             raise stale(path, "something stands there now, maybe spelled in other case; nothing was expected")
         renaming.require()
         draft.is_published = True
-        answer = wire.ask(messages.close(draft.file, facts=True))[0]
-        return messages.closed(answer.require(), draft.facts)
+        return _closed(draft, last)
 
-    def _over_read_only(self, draft: Draft, held: Opened, name: str, path: str) -> Facts | None:
+    def _over_read_only(
+        self, draft: Draft, held: Opened, name: str, path: str, last: Request | None
+    ) -> Facts | None:
         """A read-only file is not replaced by a server: its attribute goes first, and comes back on failure."""
         wire = draft.wire
         self._let_go(wire, held)
         draft.keep()
         set_attributes(wire, held.facts.name, held.facts.attributes & ~messages.READ_ONLY)
         try:
-            return self._renamed(draft, name, path, replace=True)
+            return self._renamed(draft, name, path, last, replace=True)
         except BaseException:
             with contextlib.suppress(ConnectionFault, StatusError):
                 if wire.is_open and not draft.is_published:
                     set_attributes(wire, held.facts.name, held.facts.attributes)
             raise
 
-    def _swapped(self, draft: Draft, held: Opened, name: str, path: str) -> Facts | None:
+    def _swapped(
+        self, draft: Draft, held: Opened, name: str, path: str, last: Request | None
+    ) -> Facts | None:
         """Replace a folder by a file or the other way, which no rename does: the old one steps aside, the new one
         takes its name, the old one is removed; a folder that is not empty comes back. For an instant nothing
         stands at the name."""
@@ -144,10 +156,9 @@ class Publisher:
                 if wire.is_open:
                     self._swap_back(draft, held, name)
             raise
-        closing = messages.close(held.file)
-        _, answer = wire.finish(wire.begin([closing, messages.close(draft.file, facts=True)], related=False))
+        self._let_go(wire, held)
         self._folders.forget(path.removesuffix("/") + "/")
-        return messages.closed(answer.require(), draft.facts)
+        return _closed(draft, last)
 
     def _swap_back(self, draft: Draft, held: Opened, name: str) -> None:
         wire = draft.wire
@@ -183,10 +194,12 @@ class Publisher:
     def move(self, wire: Wire, entry: Entry, path: str) -> None:
         """Rename exactly this entry to `path`, where nothing may stand. Raises as `remove`."""
         held = self.hold(wire, entry.path, entry)
-        renaming, _ = wire.finish(
+        renaming, *_ = wire.finish(
             wire.begin(
                 [
                     messages.rename(self._folders.name(path), held.file, replace=False),
+                    # Samba sets Archive on what is renamed.
+                    messages.set_basic(held.file, attributes=held.facts.attributes),
                     messages.close(held.file),
                 ],
                 related=False,
@@ -202,6 +215,14 @@ class Publisher:
     def _let_go(wire: Wire, held: Opened) -> None:
         if wire.is_open:
             wire.abandon(wire.begin([messages.close(held.file)]))
+
+
+def _closed(draft: Draft, last: Request | None) -> Facts | None:
+    """Do the last thing to a published file and close it; its facts then."""
+    requests = [] if last is None else [last]
+    requests.append(messages.close(draft.file, facts=True))
+    *_, answer = draft.wire.finish(draft.wire.begin(requests, related=False))
+    return messages.closed(answer.require(), draft.facts)
 
 
 def set_attributes(wire: Wire, name: str, attributes: int) -> None:

@@ -137,6 +137,9 @@ def started(folder: Path, more: str = "") -> Iterator[Samba]:
             check=True,
             capture_output=True,
         )
+    net = program("net", HINT)
+    rights = ["sam", "rights", "grant", "root", "SeSecurityPrivilege"]  # audit lists
+    subprocess.run([net, "-s", str(folder / "smb.conf"), *rights], check=True, capture_output=True)
     samba.start()
     try:
         yield samba
