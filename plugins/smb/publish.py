@@ -193,7 +193,7 @@ class Publisher:
 
     def move(self, wire: Wire, entry: Entry, path: str) -> None:
         """Rename exactly this entry to `path`, where nothing may stand. Raises as `remove`."""
-        held = self.hold(wire, entry.path, entry)
+        held = self.hold(wire, entry.path, entry, more_access=messages.WRITE_ATTRIBUTES)
         renaming, *_ = wire.finish(
             wire.begin(
                 [
