@@ -95,3 +95,11 @@ def format_duration(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+def format_resolution(nanoseconds: int) -> str:
+    """A granularity of times for people: "1 s", "100 ns"."""
+    for size, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
+        if nanoseconds >= size:
+            return f"{nanoseconds // size} {unit}"
+    return f"{nanoseconds} ns"

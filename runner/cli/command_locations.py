@@ -13,8 +13,8 @@ from runner.cli.parser import closest
 from runner.cli.session import Session
 from runner.cli.text import Page, Style, padded, safe, table, wrapped
 from runner.errors import ExitCode, MissingExtraError, RunnerError, UsageError
-from runner.locations.probe import resolution_text
 from runner.model.events import ignore_events
+from runner.units import format_resolution
 
 if TYPE_CHECKING:
     from runner.locations.probe import Step
@@ -206,7 +206,9 @@ def _described(session: Session, settings: LocationSettings) -> LocationDescript
 
 def _capability_lines(name: str, capabilities: Capabilities, page: Page) -> list[str]:
     resolution = capabilities.mtime_resolution_ns
-    times = "keeps no modification times" if resolution is None else f"times to {resolution_text(resolution)}"
+    times = (
+        "keeps no modification times" if resolution is None else f"times to {format_resolution(resolution)}"
+    )
     facts = [
         ("holds", ", ".join(sorted(kind.value for kind in capabilities.kinds))),
         ("metadata", ", ".join(sorted(capabilities.attributes)) or "none"),

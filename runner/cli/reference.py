@@ -13,6 +13,7 @@ from collections.abc import Callable
 from runner.cli.commands import COMMANDS
 from runner.cli.endings import GRAVEST_FIRST
 from runner.cli.help import reference as command_reference
+from runner.cli.reference_locations import pages as location_pages
 from runner.config.reference import render_reference
 from runner.errors import (
     ENTRY_CODE_MEANINGS,
@@ -162,14 +163,21 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
+def all_pages() -> dict[str, str]:
+    """Every generated page: its name below docs/, and what it holds."""
+    return {**{name: render() for name, render in PAGES.items()}, **location_pages(Registry())}
+
+
 def main(arguments: list[str]) -> int:
     """Write every generated page into the folder that is named."""
     if len(arguments) != 1 or not os.path.isdir(arguments[0]):
         print("usage: python -m runner.cli.reference FOLDER", file=sys.stderr)  # noqa: T201
         return 2
-    for name, render in PAGES.items():
-        with open(os.path.join(arguments[0], name), "w", encoding="utf-8") as stream:
-            stream.write(render())
+    for name, content in all_pages().items():
+        path = os.path.join(arguments[0], name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(content)
     return 0
 
 

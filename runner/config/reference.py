@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.config.aliases import NO_COUNTERPART
 from runner.config.sample import yaml_value
-from runner.config.schema import Schema, base_schema, composed_schema, resolve
+from runner.config.schema import Schema, base_schema, resolve
 from runner.config.template import FILTERS
 from runner.locations.registry import Registry
 
@@ -74,18 +74,17 @@ history. Secrets may be used in the options of locations and in `settings.histor
 
 def render_reference(registry: Registry) -> str:
     """The whole page as Markdown. The same for the same schemas."""
-    base, composed = base_schema(), composed_schema(registry)
+    base = base_schema()
     lines = [_HEAD, "## Top level", ""]
     lines += _table(base, base["properties"], set(base["required"]))
     lines += ["", "### settings", "", *_table(base, base["properties"]["settings"]["properties"], set())]
     lines += ["", _TEMPLATES.replace("FILTERS", ", ".join(f"`{name}`" for name in FILTERS))]
-    lines += ["## locations", ""]
+    lines += ["## locations", "", "A `type`, and the options of that type:", ""]
     for location_type in registry.types():
-        definition = composed["$defs"].get(f"location_{location_type}")
-        if definition is not None:
-            lines += [f"### type: {location_type}", "", definition.get("description", ""), ""]
-            required = {*definition.get("required", ()), "type"}
-            lines += [*_table(composed, definition["properties"], required), ""]
+        lines.append(
+            f"- [`{location_type}`](locations/{location_type}.md): {registry.driver(location_type).title}"
+        )
+    lines.append("")
     task = base["$defs"]["task"]
     lines += ["## tasks", "", *_table(base, task["properties"], set(task["required"]))]
     for title, definition_name, text in _SECTIONS:
@@ -102,6 +101,12 @@ def render_reference(registry: Registry) -> str:
     lines += ["| name | instead |", "|---|---|"]
     lines += [f"| `{name}` | {_cell(why)} |" for name, why in NO_COUNTERPART.items()]
     return "\n".join(lines) + "\n"
+
+
+def location_options(driver_schema: Mapping[str, Any]) -> list[str]:
+    """A driver's options as the lines of a Markdown table."""
+    required = set(driver_schema.get("required", ()))
+    return [*_table(dict(driver_schema), driver_schema["properties"], required)]
 
 
 def _table(schema: Schema, properties: Mapping[str, Any], required: set[str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from runner.locations.protocol import (
 from runner.locations.registry import Registry, check_installed
 from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Kind
 from runner.model.task import Owner, SecurityDescriptor, SymlinkMode, Task, TaskOptions
+from runner.units import format_resolution
 
 LONGEST_PAUSE_SECONDS = 30.0
 REMOTE_ATTEMPTS = 5
@@ -28,10 +29,10 @@ REMOTE_PAUSE_SECONDS = 1.0
 
 _FIELD_NAMES = {
     "mode": "permissions",
-    "uid": "owner",
-    "gid": "group",
-    "user": "owner",
-    "group": "group",
+    "uid": "owner and group",
+    "gid": "owner and group",
+    "user": "owner and group",
+    "group": "owner and group",
     "xattrs": "extended attributes",
     "acls": "POSIX ACLs",
     "mtime": "modification times",
@@ -77,9 +78,10 @@ def asked_attributes(options: TaskOptions) -> frozenset[str]:
 def losses(options: TaskOptions, source: Capabilities, destination: Capabilities) -> tuple[str, ...]:
     """What this pair cannot carry although the task asks for it, one line each, for people."""
     lines = []
-    for name in sorted(asked_attributes(options) - {"device"}):
-        if name in source.attributes and name not in destination.attributes:
-            lines.append(f"{_FIELD_NAMES.get(name, name)} are not carried: the destination cannot hold them")
+    lost = asked_attributes(options) & source.attributes - destination.attributes
+    names = dict.fromkeys(words for name, words in _FIELD_NAMES.items() if name in lost)
+    if names:
+        lines.append(f"not carried, for the destination cannot hold it: {', '.join(names)}")
     for kind in sorted(source.kinds - destination.kinds):
         if _takes_part(kind, options):
             lines.append(
@@ -91,7 +93,9 @@ def losses(options: TaskOptions, source: Capabilities, destination: Capabilities
                 "modification times are not carried: the destination keeps none; files are compared by size"
             )
         elif destination.mtime_resolution_ns > (source.mtime_resolution_ns or 1):
-            lines.append(f"modification times are kept to {destination.mtime_resolution_ns / 1e9:g} s")
+            lines.append(
+                f"modification times are kept to {format_resolution(destination.mtime_resolution_ns)}"
+            )
     if source.hard_links and options.hard_links and not destination.hard_links:
         lines.append("hard links become separate files: the destination has none")
     if source.empty_directories and not destination.empty_directories:

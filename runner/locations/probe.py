@@ -28,7 +28,7 @@ from runner.locations.protocol import (
 from runner.locations.registry import check_installed
 from runner.model.entry import Attributes, Entry, Kind, Problem
 from runner.model.task import LocationSettings
-from runner.units import format_size
+from runner.units import format_resolution, format_size
 
 LISTED_AT_MOST = 1_000
 MTIME_NS = 1_600_000_000_123_456_789
@@ -225,7 +225,7 @@ class _Trial:
             return Verdict.OK, "written and read back; modification times are not kept"
         if present.mtime_ns != MTIME_NS - MTIME_NS % resolution:
             raise _Failure(f"the time {MTIME_NS} ns became {present.mtime_ns} ns")
-        return Verdict.OK, f"written and read back; times are kept to {resolution_text(resolution)}"
+        return Verdict.OK, f"written and read back; times are kept to {format_resolution(resolution)}"
 
     def _conditions(self) -> tuple[Verdict, str]:
         """A file that is there is not overwritten by who expects nothing, nor by who expects another."""
@@ -316,11 +316,3 @@ class _Trial:
         if left is not None:
             raise _Failure(f"{self._folder!r} is still there: remove it")
         return Verdict.OK, "nothing is left"
-
-
-def resolution_text(nanoseconds: int) -> str:
-    """A granularity of times for people: "1 s", "100 ns"."""
-    for size, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "µs")):
-        if nanoseconds >= size:
-            return f"{nanoseconds // size} {unit}"
-    return f"{nanoseconds} ns"

@@ -1,7 +1,8 @@
 """Carries out a whole plan: stage after stage, in batches, with a journal of every outcome.
 
 A stage begins when the one before has ended. Within a stage, batches are slices of the plan in its own order,
-so a worker mostly stays in one folder.
+so a worker mostly stays in one folder. Where something is removed, a folder comes after what is in it: in the same
+batch, or when the batches before have ended.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from runner.transfer.batch import BatchSummary, cancel_lines, lost_lines, split_
 BATCH_ACTIONS = 128
 BATCH_ACTIONS_IN_BULK = 256
 BATCH_BYTES = 32 << 20
+REMOVALS_AT_LEAST = 16
+"""Removals in a batch, so that few folders have to wait for other batches."""
 ATTENTION_AT_MOST = 10_000
+_BOTTOM_UP = frozenset({Stage.MAKE_WAY, Stage.REMOVE})
 
 
 class Workers(Protocol):
@@ -34,7 +38,12 @@ class _Slim(msgspec.Struct, frozen=True):
 
     id: int
     stage: Stage
+    path: str
     size_bytes: int = 0
+
+    def holds(self, path: str) -> bool:
+        """True for a folder that holds what stands at `path`."""
+        return self.path.endswith("/") and path.startswith(self.path)
 
 
 class JournalledBatch(msgspec.Struct, frozen=True):
@@ -160,7 +169,8 @@ class _Batch(NamedTuple):
 
 
 def _stages(reader: PlanReader, batch_actions: int) -> Iterator[Iterator[_Batch]]:
-    """One iterator of batches a stage; each must be exhausted before the next is asked for."""
+    """Iterators of batches; each must be exhausted, and its batches have ended, before the next is asked for. One a
+    stage, or several where a folder can be removed only when batches before it have ended."""
     decoder = msgspec.json.Decoder(_Slim)
     lines = reader.lines()
     pending: list[tuple[bytes, _Slim]] = []
@@ -169,17 +179,26 @@ def _stages(reader: PlanReader, batch_actions: int) -> Iterator[Iterator[_Batch]
         pending.append((first, decoder.decode(first)))
 
     def batches_of(stage: Stage) -> Iterator[_Batch]:
+        bottom_up = stage in _BOTTOM_UP
+        at_most = max(batch_actions, REMOVALS_AT_LEAST) if bottom_up else batch_actions
         gathered: list[bytes] = []
         first_id = size = 0
+        last_path = last_sent = ""
         while pending and pending[0][1].stage is stage:
-            line, slim = pending.pop()
-            if gathered and (len(gathered) >= batch_actions or size + slim.size_bytes > BATCH_BYTES):
+            line, slim = pending[0]
+            full = len(gathered) >= at_most or size + slim.size_bytes > BATCH_BYTES
+            # A folder that ends what is in this batch still belongs to it: then it need not wait.
+            if gathered and full and not (bottom_up and slim.holds(last_path)):
                 yield _Batch(first_id, gathered)
-                gathered, size = [], 0
+                gathered, size, last_sent = [], 0, last_path
+            if bottom_up and last_sent and slim.holds(last_sent):
+                break
+            pending.pop()
             if not gathered:
                 first_id = slim.id
             gathered.append(line)
             size += slim.size_bytes
+            last_path = slim.path
             following = next(lines, None)
             if following is not None:
                 pending.append((following, decoder.decode(following)))

@@ -12,8 +12,7 @@ from docs_support import PAGES, ROOT, page_name
 
 import runner
 from runner.cli.commands import COMMANDS, GLOBAL_OPTIONS
-from runner.cli.reference import PAGES as GENERATED
-from runner.cli.reference import main
+from runner.cli.reference import all_pages, main
 from runner.config.schema import composed_schema
 from runner.errors import EntryCode, ExitCode, RunnerError
 from runner.locations.registry import Registry
@@ -23,6 +22,7 @@ from runner.model.entry import Phase
 from runner.plan.guards import GUARD_NAMES
 
 DOCS = ROOT / "docs"
+GENERATED = all_pages()
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -46,12 +46,12 @@ def schema_keys(node: object) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(GENERATED))
 def test_a_generated_page_is_what_its_source_says(name: str) -> None:
-    assert page(name) == GENERATED[name](), "run: python -m runner.cli.reference docs/"
+    assert page(name) == GENERATED[name], "run: python -m runner.cli.reference docs/"
 
 
 def test_all_generated_pages_are_written_by_one_command(tmp_path: Path) -> None:
     assert main([str(tmp_path)]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(GENERATED)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.md")) == sorted(GENERATED)
     assert (tmp_path / "cli.md").read_text("utf-8") == page("cli.md")
 
 
@@ -106,7 +106,8 @@ def test_every_exit_code_is_explained() -> None:
 
 def test_every_key_of_the_schema_is_explained() -> None:
     keys = schema_keys(composed_schema(Registry()))
-    words = code_words(page("sync-yaml.md"))
+    pages = [page("sync-yaml.md"), *(page(name) for name in GENERATED if name.startswith("locations/"))]
+    words = set().union(*map(code_words, pages))
     assert {key for key in keys if key not in words} == set()
 
 
@@ -150,8 +151,12 @@ def test_broken_links_are_seen(tmp_path: Path) -> None:
 
 
 def test_every_page_is_reached_from_the_index() -> None:
-    index = page("README.md")
-    linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", index)}
+    # The index, and the overview of the locations, which names one page a type.
+    linked = {
+        link.partition("#")[0]
+        for index in ("README.md", "locations.md")
+        for link in re.findall(r"\]\(([^)\s]+)\)", page(index))
+    }
     pages = {str(path.relative_to(DOCS)) for path in DOCS.glob("**/*.md")} - {"README.md"}
     assert pages - linked == set()
 

@@ -10,7 +10,7 @@ import pytest
 
 from runner.errors import EntryCode, LocationUnavailableError
 from runner.locations.names import NameRules
-from runner.locations.probe import Step, Verdict, probe, resolution_text
+from runner.locations.probe import Step, Verdict, probe
 from runner.locations.protocol import Capabilities, Driver, Location, OpenSettings
 from runner.model.entry import Kind
 from runner.model.task import LocationSettings
@@ -19,6 +19,7 @@ from runner.testing.faults import FaultScript, not_listed, raises
 from runner.testing.memory import RICH, memory_driver
 from runner.testing.memory_tree import MemoryTree
 from runner.testing.trees import tree
+from runner.units import format_resolution
 
 EXECUTION = "0123456789ab"
 SETTINGS = LocationSettings("archive", "memory", {"tree": "t"}, "/")
@@ -178,7 +179,7 @@ def test_the_clocks_are_compared(skew: float, verdict: Verdict) -> None:
 
 
 def test_resolutions_are_for_people() -> None:
-    assert [resolution_text(one) for one in (1, 100, 1_000, 1_000_000, 10**9, 2 * 10**9)] == [
+    assert [format_resolution(one) for one in (1, 100, 1_000, 1_000_000, 10**9, 2 * 10**9)] == [
         "1 ns", "100 ns", "1 µs", "1 ms", "1 s", "2 s",
     ]  # fmt: skip
 
