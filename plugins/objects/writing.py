@@ -142,6 +142,7 @@ class ContentWriter:
             entry,
             description,
             self._settings.execution_id,
+            Condition(absent=standing.etag is None, etag=standing.etag),
         )
         with parts_written(writer, lambda: rest.failed):
             writer.feed(first)
