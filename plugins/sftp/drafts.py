@@ -23,7 +23,7 @@ from .faults import StatusError, changed, shown
 from .packets import OPEN_NEW, Answer, Facts, Request, attributes, block, text
 from .reading import IN_FLIGHT_BYTES, SMALL_BYTES, Blocks
 from .session import Session, facts_of
-from .wire import FSYNC, Slot, Wire
+from .wire import FSYNC, LIMITS, Slot, Wire
 
 _NEW_FLAGS = OPEN_NEW.to_bytes(4, "big")
 _PRIVATE = 0o600
@@ -40,6 +40,8 @@ class Draft:
         self.digest = ""
         self.is_open = True
         self.facts: Facts | None = None
+        self.born: tuple[int | None, int | None] | None = None
+        """The owner it got by itself."""
         self.refused: tuple[str, ...] = ()
 
     def send(self, encoded: bytes) -> Slot:
@@ -103,6 +105,8 @@ class Filler:
     def _fill_short(self, draft: Draft, entry: Entry, content: bytes, *, early: bool) -> None:
         _check_length(entry, len(content), complete=True)
         wire, handle = draft.wire, draft.handle
+        # Who tells no limits may answer a read in part; the rest is then asked for after the flight.
+        early = early and LIMITS in wire.extensions
         written = []
         view = memoryview(content)
         for offset in range(0, len(content), wire.write_bytes):
@@ -118,24 +122,21 @@ class Filler:
         flushed = wire.extended(FSYNC, handle) if early and self._flushes else None
         closed = wire.request(Request.CLOSE, handle) if early else None
         wire.wait(stated)
-        for slot in written:
-            slot.check()
+        _checked_all(wire, *written)
         draft.size_bytes = len(content)
         hasher = self.hasher()
         hasher.update(content)
         draft.digest = self.named(hasher)
         if self._reads_back and b"".join(back) != content:
             raise _not_as_sent(entry)
-        draft.facts = facts_of(stated)
         if closed is not None:
             _checked_all(wire, flushed, closed)
             draft.is_open = False
-        assert draft.facts is not None
-        _check_stored(entry, draft)
-        if (rest_set is not None and refuses(rest_set)) or wanted.has_special_bits:
-            draft.refused = apply(wire, wanted, draft.send, draft.facts)
+        facts = _take_facts(entry, draft, stated)
+        if (rest_set is not None and refuses(wire.wait(rest_set))) or wanted.has_special_bits:
+            draft.refused = apply(wire, wanted, draft.send, facts)
         else:
-            set_owner(wire, wanted, draft.send, draft.facts)
+            set_owner(wire, wanted, draft.send, facts)
             draft.refused = tuple(wanted.refused)
         self._end(draft, wanted)
 
@@ -164,11 +165,9 @@ class Filler:
                 stored.update(piece)
             if stored.digest() != hasher.digest():
                 raise _not_as_sent(entry)
-        draft.facts = facts_of(wire.wait(stated))
-        assert draft.facts is not None
-        _check_stored(entry, draft)
+        facts = _take_facts(entry, draft, wire.wait(stated))
         wanted = Wanted(entry, None)
-        draft.refused = apply(wire, wanted, draft.send, draft.facts)
+        draft.refused = apply(wire, wanted, draft.send, facts)
         self._end(draft, wanted)
 
     def _end(self, draft: Draft, wanted: Wanted) -> None:
@@ -237,10 +236,14 @@ def _check_length(entry: Entry, length: int, *, complete: bool) -> None:
         raise changed(entry.path, f"its content has {length} bytes, not the {expected} that were expected")
 
 
-def _check_stored(entry: Entry, draft: Draft) -> None:
-    assert draft.facts is not None
-    if draft.facts.size is not None and draft.facts.size != draft.size_bytes:
+def _take_facts(entry: Entry, draft: Draft, stated: Slot) -> Facts:
+    """Note what the server says of the draft. Raises CHECKSUM_FAILURE for another length than was written."""
+    facts = facts_of(stated)
+    if facts is None or (facts.size is not None and facts.size != draft.size_bytes):
         raise _not_as_sent(entry)
+    draft.facts = facts
+    draft.born = (facts.uid, facts.gid)
+    return facts
 
 
 def _not_as_sent(entry: Entry) -> EntryError:

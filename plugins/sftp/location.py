@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
-
-import msgspec
 
 from runner.errors import EntryCode, EntryError, LocationUnavailableError
 from runner.locations.protocol import Buffer, Identity, OpenSettings, Space, Throttle, Written
@@ -14,19 +11,18 @@ from runner.model.entry import Entry, Kind, Problem, leaf_name, parent_path
 from runner.model.task import Durability, SymlinkMode
 
 from .address import SftpOptions, capabilities_below
-from .attributes import Wanted, apply, refuses
-from .drafts import Draft, Filler, begin, sync_folder
 from .facts import entry_of, kind_of
 from .faults import RefusedError, StatusError, WireError, classified, shown, stale
 from .follow import Follower
 from .names import TemporaryNames, temporary_execution
-from .packets import Facts, MalformedError, Request, Status, attributes, text
+from .packets import Facts, MalformedError, Request, Status, text
 from .paths import Paths, check_new_path, check_path
 from .publish import Publisher
 from .reading import Reader
 from .scan import Scanner, link_text
 from .session import Session, facts_of, is_directory
-from .wire import FSYNC, LSETSTAT, Slot, Wire
+from .wire import FSYNC, Wire
+from .writing import Writer
 
 _READ_ONLY_VOLUME = 1
 
@@ -51,7 +47,6 @@ class SftpLocation:
             self._paths = paths = Paths(session)
             root = session.root.decode("utf-8", "surrogateescape")
             self.capabilities = capabilities_below(root, options.max_connections)
-            self._sync_folders = settings.durability is Durability.FULL
             seen = self._look_at_root(name, create=create)
             symlinks = SymlinkMode.PRESERVE if create else settings.symlinks
             self._follower = Follower(session, paths) if symlinks is SymlinkMode.FOLLOW else None
@@ -59,9 +54,8 @@ class SftpLocation:
             self._wanted = wanted
             self._scanner = Scanner(session, paths, wanted, symlinks, absent_is_empty=create and not seen)
             self._reader = Reader(session, paths)
-            self._filler = Filler(settings)
             self._publisher = Publisher(session, paths, TemporaryNames(settings.execution_id, token))
-            self._owner: tuple[int | None, int | None] | None = None
+            self._writer = Writer(session, paths, self._publisher, settings)
         except BaseException:
             session.close()
             raise
@@ -155,10 +149,10 @@ class SftpLocation:
         with classified(entry.path, "write"):
             try:
                 if entry.kind is Kind.FILE:
-                    return self._put_file(entry, content or (), replaces, throttle)
+                    return self._writer.put_file(entry, content or (), replaces, throttle)
                 if entry.kind is Kind.DIRECTORY:
-                    return self._put_folder(entry, replaces)
-                return self._put_symlink(entry, replaces)
+                    return self._writer.put_folder(entry, replaces)
+                return self._writer.put_symlink(entry, replaces)
             except StatusError as error:
                 self._explain(error, entry)
                 raise
@@ -173,7 +167,7 @@ class SftpLocation:
                 self._publisher.remove_folder(wire, full, entry.path)
             else:
                 wire.wait(wire.request(Request.REMOVE, text(full))).check()
-            self._sync(wire, entry.path)
+            self._writer.sync(wire, entry.path)
 
     def close(self) -> None:
         self._session.close()
@@ -187,17 +181,11 @@ class SftpLocation:
             wire = self._session.ready()
             if path == "":
                 self._paths.make(wire, "")
-            facts = self._expect_present(
-                wire,
-                expected
-                or msgspec.structs.replace(
-                    entry, mtime_ns=None, size_bytes=None, version=None, link_target=None
-                ),
-            )
+            facts = self._expect_present(wire, expected or Entry(path, entry.kind))
             if kind_of(facts) is not entry.kind and (entry.is_directory or is_directory(facts)):
                 raise stale(path, "an entry of another kind stands there now")
             full = self._paths.full(path)
-            return Written(refused=self._set_by_name(wire, full, entry, facts))
+            return Written(refused=self._writer.set_by_name(wire, full, entry, facts))
 
     # Renames
 
@@ -212,9 +200,9 @@ class SftpLocation:
             self._expect_present(wire, entry)
             source, target = self._paths.full(entry.path), self._paths.full(path)
             self._publisher.move_to_free(wire, source, target, path)
-            self._sync(wire, path)
+            self._writer.sync(wire, path)
             if parent_path(path) != parent_path(entry.path):
-                self._sync(wire, entry.path)
+                self._writer.sync(wire, entry.path)
 
     # Identifies
 
@@ -256,117 +244,7 @@ class SftpLocation:
                 wire.wait(wire.request(Request.REMOVE, text(self._paths.full(path)))).check()
         self._scanner.leftovers.pop(path, None)
 
-    # -- steps of put --------------------------------------------------------------------------------------------
-
-    def _put_file(
-        self, entry: Entry, content: Iterable[Buffer], replaces: Entry | None, throttle: Throttle
-    ) -> Written:
-        path = entry.path
-        wire = self._session.ready()
-        self._publisher.look(wire, path, replaces).expect(replaces)
-        draft = self._begin(wire, path)
-        try:
-            self._filler.fill(draft, entry, content, throttle, early=self._owns_already(entry))
-            # Nothing came between this look and the name but the name itself.
-            if not self._publisher.look(wire, path, replaces).expect(replaces):
-                raise stale(path, "its folder is gone")
-            self._publisher.publish(wire, draft.full, path, replaces)
-        except BaseException:
-            draft.discard(self._session)
-            raise
-        if (draft.facts is not None and parent_path(path) == "") or (
-            draft.facts is not None and self._owner is None
-        ):
-            self._owner = (draft.facts.uid, draft.facts.gid)
-        self._sync(wire, path)
-        return Written(draft.size_bytes, draft.digest, draft.refused)
-
-    def _begin(self, wire: Wire, path: str) -> Draft:
-        """An empty draft beside `path`; missing folders are made."""
-        full = self._publisher.temporary(path)
-        try:
-            return begin(wire, full)
-        except StatusError as error:
-            if error.code != Status.NO_SUCH_FILE:
-                raise
-        self._paths.make(wire, parent_path(path))
-        return begin(wire, full)
-
-    def _owns_already(self, entry: Entry) -> bool:
-        """True when a new file most likely gets the wanted owner by itself."""
-        given = entry.attributes
-        if given is None:
-            return True
-        if given.mode is not None and given.mode & 0o6000:
-            return False
-        uid, gid = self._owner or (None, None)
-        return given.uid in (None, uid) and given.gid in (None, gid)
-
-    def _put_folder(self, entry: Entry, replaces: Entry | None) -> Written:
-        path = entry.path
-        wire = self._session.ready()
-        full = self._paths.full(path)
-        if path == "":
-            self._paths.make(wire, "")
-        look = self._publisher.look(wire, path.removesuffix("/"), replaces)
-        facts = facts_of(wire.wait(self._session.lstat(wire, full)))
-        if is_directory(facts):
-            with contextlib.suppress(StatusError):
-                if not path or self._paths.guard(wire, parent_path(path)).exists_after(wire):
-                    assert facts is not None
-                    return Written(refused=self._set_by_name(wire, full, entry, facts))
-            raise stale(path, "its folder is gone")
-        look.expect(replaces)
-        if replaces is None:
-            made = self._make_folder(wire, full, path)
-        else:
-            with self._publisher.aside(wire, path.removesuffix("/")):
-                made = self._make_folder(wire, full, path)
-        refused = self._set_by_name(wire, full, entry, made)
-        self._sync(wire, path.removesuffix("/"))
-        return Written(refused=refused)
-
-    def _make_folder(self, wire: Wire, full: bytes, path: str) -> Facts:
-        """A folder where nothing stands, with the folders above it; a folder that came meanwhile is as good."""
-        made = wire.wait(wire.request(Request.MKDIR, text(full), attributes(mode=0o700)))
-        if made.status == Status.NO_SUCH_FILE:
-            self._paths.make(wire, parent_path(path))
-            made = wire.wait(wire.request(Request.MKDIR, text(full), attributes(mode=0o700)))
-        facts = facts_of(wire.wait(self._session.lstat(wire, full)))
-        if made.status != Status.OK and not is_directory(facts):
-            if facts is not None:
-                raise stale(path, "something stands there now; nothing was expected")
-            made.check()
-        assert facts is not None
-        return facts
-
-    def _put_symlink(self, entry: Entry, replaces: Entry | None) -> Written:
-        path = entry.path
-        wire = self._session.ready()
-        self._publisher.look(wire, path, replaces).expect(replaces)
-        full = self._paths.full(path)
-        place = full if replaces is None else self._publisher.temporary(path)
-        if replaces is None:
-            self._paths.make(wire, parent_path(path))
-        made = wire.wait(self._publisher.make_symlink(wire, place, entry))
-        if made.status != Status.OK:
-            self._publisher.look(wire, path, replaces).expect(replaces)
-            made.check()
-        refused = self._set_by_name(wire, place, entry, None)
-        if replaces is not None:
-            try:
-                self._publisher.look(wire, path, replaces).expect(replaces)
-                self._publisher.publish(wire, place, path, replaces)
-            except BaseException:
-                if wire.error is None:
-                    wire.wait(wire.request(Request.REMOVE, text(place)))
-                else:
-                    self._session.leave(place)
-                raise
-        self._sync(wire, path)
-        return Written(refused=refused)
-
-    # -- small steps ---------------------------------------------------------------------------------------------
+    # -- small steps --------------------------------------------------------------------------------------------
 
     def _expect_present(self, wire: Wire, entry: Entry) -> Facts:
         """The facts of what stands at the entry's path. Raises STALE unless it is as the entry says, NOT_FOUND
@@ -379,34 +257,6 @@ class SftpLocation:
             raise EntryError(EntryCode.NOT_FOUND, path, f"{shown(path)}: nothing is there")
         look.expect(entry)
         return facts
-
-    def _set_by_name(self, wire: Wire, full: bytes, entry: Entry, facts: Facts | None) -> tuple[str, ...]:
-        """Set the entry's metadata without following a link, where the server can. Returns what was refused."""
-        if facts is None:
-            facts = facts_of(wire.wait(self._session.lstat(wire, full)))
-            if facts is None:
-                return ()
-        wanted = Wanted(entry, facts)
-
-        def send(encoded: bytes) -> Slot:
-            if LSETSTAT in wire.extensions:
-                slot = wire.wait(wire.extended(LSETSTAT, text(full), encoded))
-                if entry.kind is Kind.SYMLINK or not refuses(slot):
-                    return slot
-            return wire.request(Request.SETSTAT, text(full), encoded)
-
-        if entry.kind is Kind.SYMLINK and LSETSTAT not in wire.extensions:
-            # SETSTAT would follow the link. Its time and owner are the making's.
-            return ()
-        refused = apply(wire, wanted, send, facts)
-        if self._sync_folders and entry.kind is Kind.DIRECTORY:
-            sync_folder(wire, full)
-        return refused
-
-    def _sync(self, wire: Wire, path: str) -> None:
-        """Flush the folder that holds `path`, when the task wants that."""
-        if self._sync_folders:
-            sync_folder(wire, self._paths.full(parent_path(path)))
 
     def _nearest(self) -> bytes:
         """The root, or its nearest folder above that exists."""

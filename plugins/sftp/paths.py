@@ -68,11 +68,6 @@ class Guard:
                 raise self._led_away()
         return True
 
-    def exists_after(self, wire: Wire) -> bool:
-        """`exists`, after waiting for the answers."""
-        self.wait(wire)
-        return self.exists()
-
     def check(self) -> None:
         """Raises StatusError NO_SUCH_FILE where `exists` says False."""
         if not self.exists():

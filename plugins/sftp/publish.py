@@ -28,6 +28,11 @@ class Look:
         self._facts = facts
         self._link = link
 
+    def is_inside(self) -> bool:
+        """False when a folder on the way is missing. Raises STALE when a link stands in the place of one."""
+        self._guard.wait(self._wire)
+        return self._guard.exists()
+
     def expect(self, expected: Entry | None) -> bool:
         """Raises STALE unless what stands there is as expected. False when a folder on the way is missing."""
         wire = self._wire

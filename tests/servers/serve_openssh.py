@@ -1,9 +1,12 @@
-"""A real OpenSSH server with SFTP: own host key, own user keys, on the loopback."""
+"""A real OpenSSH server with SFTP: own host key, own user keys, on the loopback; and an SSH agent."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+import signal
+import socket as connection
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -79,6 +82,12 @@ def make_key(file: Path, passphrase: str = "") -> None:
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
 
 
+def append(file: Path, more: str) -> None:
+    """Add lines to known_hosts or authorized_keys."""
+    with file.open("a") as end:
+        end.write(more)
+
+
 def write_config(folder: Path, port: int, *more: str) -> Path:
     """An sshd_config for keys in `folder`."""
     lines = [
@@ -118,16 +127,64 @@ def sshd() -> str:
     return found
 
 
+def sessions(process: subprocess.Popen[bytes]) -> list[int]:
+    """The processes that serve the server's connections: they outlive the listener, and its SIGSTOP."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents[int(folder.name)] = int(fields[1])
+    found = {process.pid}
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        if not more:
+            return sorted(found - {process.pid})
+        found |= more
+
+
+def signal_sessions(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    for pid in sessions(process):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+@contextlib.contextmanager
+def started(folder: Path, port: int, *config: str) -> Iterator[OpenSsh]:
+    """A server of its own, whose keys are made when `folder` has none; all its connections end with it."""
+    server = sshd()
+    if not (folder / "host").exists():
+        prepare(folder, port)
+    file = write_config(folder, port, *config)
+    roots = folder / "roots"
+    roots.mkdir(exist_ok=True)
+    argv = [server, "-D", "-e", "-f", str(file)]
+    with running(argv, folder / "log", lambda: accepts(port)) as process:
+        try:
+            yield OpenSsh(process, port, pwd.getpwuid(os.geteuid()).pw_name, folder, roots)
+        finally:
+            signal_sessions(process, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def agent(folder: Path, *keys: Path) -> Iterator[Path]:
+    """An SSH agent that holds these keys (without passphrases); the path of its socket."""
+    socket = folder / "agent.sock"
+    add = program("ssh-add", HINT)
+    environment = {"SSH_AUTH_SOCK": str(socket)}
+
+    def answers() -> None:
+        with contextlib.closing(connection.socket(connection.AF_UNIX)) as probe:
+            probe.connect(str(socket))
+
+    argv = [program("ssh-agent", HINT), "-D", "-a", str(socket)]
+    with running(argv, folder / "agent.log", answers):
+        for key in keys:
+            subprocess.run([add, "-q", str(key)], check=True, env={**os.environ, **environment})
+        yield socket
+
+
 @pytest.fixture(scope="session")
 def openssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSsh]:
-    server = sshd()
-    folder = tmp_path_factory.mktemp("openssh")
-    port = free_port()
-    prepare(folder, port)
-    config = write_config(folder, port)
-    roots = folder / "roots"
-    roots.mkdir()
-    log = folder / "log"
-    argv = [server, "-D", "-e", "-f", str(config)]
-    with running(argv, log, lambda: accepts(port)) as process:
-        yield OpenSsh(process, port, pwd.getpwuid(os.geteuid()).pw_name, folder, roots)
+    with started(tmp_path_factory.mktemp("openssh"), free_port()) as server:
+        yield server
