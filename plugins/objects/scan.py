@@ -29,6 +29,12 @@ Descend = Callable[[Entry], bool]
 _Waiting = tuple[str, ObjectFacts, "Looked | Future[Looked | None] | None"]
 
 
+def root(prefix: str) -> Entry:
+    """The root folder as it is without a marker. That of a whole bucket has no key for one: a version says that it is
+    complete as it is, so that no plan wants to mark it."""
+    return Entry("", Kind.DIRECTORY, version=None if prefix else "bucket")
+
+
 class Scanner:
     """Lists one location. `leftovers`: path -> execution id of temporary objects its scans have passed."""
 
@@ -56,7 +62,8 @@ class Scanner:
         executor = ThreadPoolExecutor(self._concurrency, thread_name_prefix="look")
         looked: list[tuple[ObjectFacts, Record]] = []
         try:
-            yield from _Walk(prefix, descend).entries(self._found(prefix, executor, looked), self._looker)
+            walk = _Walk(prefix, descend, root(self._prefix))
+            yield from walk.entries(self._found(prefix, executor, looked), self._looker)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             self._memory.remember(looked)
@@ -139,7 +146,8 @@ def _is_ready(waiting: _Waiting) -> bool:
 class _Walk:
     """One scan's way through the paths: which folders are open, which were refused, what is still to be told."""
 
-    def __init__(self, prefix: str, descend: Descend | None) -> None:
+    def __init__(self, prefix: str, descend: Descend | None, bare_root: Entry) -> None:
+        self._bare_root = bare_root
         self._prefix = prefix
         self._descend = descend
         self._open: list[str] = []
@@ -154,7 +162,7 @@ class _Walk:
             # The root is there, whatever is in it; its marker, if any, comes first.
             first = next(found, None)
             if first is None or first[0] != "":
-                yield from self._folder(Entry("", Kind.DIRECTORY))
+                yield from self._folder(self._bare_root)
             if first is not None:
                 yield from self._one(first, looker)
         for one in found:
