@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 
 from runner.filters.selection import Selection
@@ -62,11 +61,18 @@ def _without_case_twins(
             shared.append(CaseTwins(source, destination))
         return shared[0]
 
-    def left() -> Iterator[Found]:
-        yield from twins().source()
+    # Either side may end first: then the other still needs what waits on disk. Given up early, nobody does.
+    ended: set[int] = set()
 
-    def right() -> Iterator[Found]:
-        with contextlib.closing(twins()) as both:
-            yield from both.destination()
+    def side(number: int) -> Iterator[Found]:
+        both = twins()
+        try:
+            yield from both.destination() if number else both.source()
+        except BaseException:
+            both.close()
+            raise
+        ended.add(number)
+        if len(ended) == 2:
+            both.close()
 
-    return left(), right()
+    return side(0), side(1)
