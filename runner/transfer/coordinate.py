@@ -187,8 +187,11 @@ def _stages(reader: PlanReader, batch_actions: int) -> Iterator[Iterator[_Batch]
         while pending and pending[0][1].stage is stage:
             line, slim = pending[0]
             full = len(gathered) >= at_most or size + slim.size_bytes > BATCH_BYTES
-            # A folder that ends what is in this batch still belongs to it: then it need not wait.
-            if gathered and full and not (bottom_up and slim.holds(last_path)):
+            if bottom_up and full:
+                # A batch that ends with a folder, and not inside of a small one: then nothing has to wait for it.
+                whole = last_path.endswith("/") and not slim.holds(last_path)
+                full = whole or (len(gathered) >= 2 * at_most and not slim.holds(last_path))
+            if gathered and full:
                 yield _Batch(first_id, gathered)
                 gathered, size, last_sent = [], 0, last_path
             if bottom_up and last_sent and slim.holds(last_sent):

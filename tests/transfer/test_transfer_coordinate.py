@@ -199,3 +199,70 @@ def test_only_the_first_that_need_attention_are_kept(tmp_path: Path, monkeypatch
     )
     assert (len(transferred.attention), transferred.attention_total) == (5, 300)
     assert transferred.sums.failed_transfer == Counts(300, 0)
+
+
+def removals(folder: Path, paths: list[str]) -> PlanReader:
+    """A plan that removes these, in this order."""
+    with contextlib.closing(PlanWriter()) as writer:
+        for path in paths:
+            kind = Kind.DIRECTORY if path.endswith("/") else Kind.FILE
+            entry = Entry(path, kind)
+            writer.add(Action(0, ActionKind.DELETE, Stage.REMOVE, path, None, entry, (Reason.EXTRA,)))
+        write_plan_file(str(folder / "plan"), writer, HEADER, TRAILER)
+    return PlanReader(str(folder / "plan"))
+
+
+class Batches(Workers):
+    """Notes, for each path, when it was worked at: the number of its `run`, and of its batch."""
+
+    def __init__(self) -> None:
+        super().__init__(done)
+        self.at: dict[str, tuple[int, int]] = {}
+        self._batch = 0
+
+    def _answer(self, actions: list[Action]) -> bytes:
+        self._batch += 1
+        self.at |= {action.path: (len(self.stages), self._batch) for action in actions}
+        return super()._answer(actions)
+
+
+@pytest.mark.parametrize("batch_actions", [1, 16, 20, 128])
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [*(f"wide/{number:03d}" for number in range(300)), "wide/"],
+        [
+            path
+            for number in range(100)
+            for path in (f"d/{number:02d}/a", f"d/{number:02d}/b", f"d/{number:02d}/")
+        ]
+        + ["d/", "e"],
+        ["/".join("x" * depth) + "/" for depth in range(90, 0, -1)],
+        [
+            *(f"d/f{number:02d}\udcff" for number in range(40)),
+            "d/",
+            *(f"d-{number:02d}/" for number in range(40)),
+        ],
+    ],
+    ids=["one wide folder", "many small folders", "a deep chain", "names that are not UTF-8"],
+)
+def test_a_folder_is_removed_after_all_that_is_in_it(
+    paths: list[str], batch_actions: int, tmp_path: Path
+) -> None:
+    workers = Batches()
+    _, outcomes, _ = carried(removals(tmp_path, paths), workers, batch_actions=batch_actions)
+    assert [outcome.path for outcome in outcomes] == paths
+    for folder in (path for path in paths if path.endswith("/")):
+        for path in paths:
+            if path != folder and path.startswith(folder):
+                before, after = workers.at[path], workers.at[folder]
+                assert before[0] < after[0] or before[1] == after[1], f"{folder} is removed beside {path}"
+
+
+def test_few_folders_wait_for_other_batches(tmp_path: Path) -> None:
+    paths = [
+        path for number in range(640) for path in (f"{number:03d}/a", f"{number:03d}/b", f"{number:03d}/")
+    ]
+    workers = Batches()
+    carried(removals(tmp_path, paths), workers, batch_actions=16)
+    assert len(workers.stages) == 1
