@@ -167,10 +167,10 @@ def _made(
     """(handle, facts, answers) of a new file and what else was asked for in the same message."""
     access = (_FOLDER_ACCESS if is_folder else _FILE_ACCESS) | wanted.access()
     options = _FOLDER_OPTIONS if is_folder else _FILE_OPTIONS
+    # Once it has its name, others may look into it before it is closed here.
+    share = messages.SHARE_ALL if is_folder else messages.SHARE_READ | messages.SHARE_DELETE
     while True:
-        answers = wire.ask(
-            messages.create(name, access, messages.SHARE_NONE, messages.MAKE, options), *requests
-        )
+        answers = wire.ask(messages.create(name, access, share, messages.MAKE, options), *requests)
         if answers[0].status in faults.DENIED and wanted.has_descriptors:
             # Without the right to set owner or lists, the file is written all the same.
             wanted.without_descriptors()

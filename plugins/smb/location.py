@@ -293,8 +293,10 @@ class SmbLocation:
         lock, self._lock = self._lock, None
         if lock is not None and lock[0].is_open:
             # Waited for: who opens next shall find it free.
-            with contextlib.suppress(ConnectionFault):
+            with contextlib.suppress(ConnectionFault, StatusError, LocationUnavailableError):
+                before = self._folders.root_facts(lock[0])
                 lock[0].ask(messages.close(lock[1]))
+                self._keep_root_time(lock[0], before)
         self._client.close()
 
     # SetsAttributes
@@ -456,6 +458,7 @@ class SmbLocation:
         if self._lock is not None and self._lock[0] is wire:
             return True
         self._folders.make_root(wire)
+        before = self._folders.root_facts(wire)
         answer = wire.ask(
             messages.create(
                 self._folders.name(LOCK_FILE),
@@ -470,7 +473,24 @@ class SmbLocation:
         if answer.status in (faults.SHARING_VIOLATION, faults.DELETE_PENDING):
             return False
         self._lock = (wire, messages.opened(answer.require(), "").file)
+        self._keep_root_time(wire, before)
         return True
+
+    def _keep_root_time(self, wire: Wire, before: Facts | None) -> None:
+        """The lock's file comes and goes in the root, whose modification time is content to others."""
+        if before is not None:
+            wire.ask(
+                messages.create(
+                    self._client.options.root,
+                    messages.READ_ATTRIBUTES | messages.WRITE_ATTRIBUTES,
+                    messages.SHARE_ALL,
+                    messages.OPEN,
+                    messages.DIRECTORY_FILE,
+                    file_id=False,
+                ),
+                messages.set_basic(written=before.written),
+                messages.close(),
+            )
 
     # -- connection and checks -------------------------------------------------------------------------------
 

@@ -38,10 +38,12 @@ class Publisher:
         """Open what stands at `path`, kept from writers until it is closed. Raises STALE when it is not as
         `expected` says, or spelled in other case; StatusError, also when nothing is there."""
         name = self._folders.name(path)
+        # In a folder others may be at work; only its being one counts.
+        share = messages.SHARE_ALL if expected.is_directory else _HOLD_SHARE
         opening = wire.begin(
             [
                 messages.create(
-                    name, _HOLD_ACCESS | more_access, _HOLD_SHARE, messages.OPEN, messages.OPEN_REPARSE_POINT
+                    name, _HOLD_ACCESS | more_access, share, messages.OPEN, messages.OPEN_REPARSE_POINT
                 )
             ]
         )
