@@ -117,6 +117,7 @@ class Features(msgspec.Struct, frozen=True):
     md5_checked          a put or part whose `md5` is not that of its body is refused
     sorted_listing       list_page gives UTF-8 byte order
     uploads              begin_upload and its companions exist
+    markers              an object whose key ends with `/` is kept and listed as such, apart from one without it
     """
 
     put_if_absent: bool = False
@@ -136,6 +137,7 @@ class Features(msgspec.Struct, frozen=True):
     md5_checked: bool = False
     sorted_listing: bool = True
     uploads: bool = True
+    markers: bool = True
 
 
 class Stored(msgspec.Struct, frozen=True):

@@ -29,9 +29,8 @@ from .listing import first_below
 from .looking import Looked, Looker
 from .memory import Memory
 from .metadata import HYPHENS, Names, description_of, posix_of
-from .scan import Scanner
+from .scan import Scanner, root
 from .writing import ContentWriter, Sizes, Standing
-
 
 _AT_ONCE_BYTES = 1 << 20
 
@@ -388,7 +387,9 @@ class ObjectLocation:
                 looked = self._looker.look(key)
                 if looked is not None:
                     return self._looker.entry(path, looked)
-            return Entry(path, Kind.DIRECTORY) if first or path == "" else None
+            if path == "":
+                return root(self._prefix)
+            return Entry(path, Kind.DIRECTORY) if first else None
 
     def _present(self, entry: Entry) -> Entry | None:
         """What stands at a file's or link's path now."""
@@ -445,29 +446,35 @@ class ObjectLocation:
 
     def _put_folder(self, entry: Entry, replaces: Entry | None) -> Written:
         """Make or complete a folder's marker; what the entry leaves open stays as it is."""
-        path, key = entry.path, self._key(entry.path)
-        if key == "" or not self._settings.markers:
+        if self._key(entry.path) == "":
             return Written()
-        with at_path(path):
+        with at_path(entry.path):
             old: Entry | None = None
             if replaces is not None and replaces.kind is not Kind.DIRECTORY:
                 old = self._present(replaces)
                 self._expect(replaces, old)
-            names, posix = self._settings.names, self._settings.posix
-            features = self._client.features
-            description = description_of(entry, None, names, posix=posix)
-            made = False
-            if features.put_if_absent:
-                try:
-                    self._client.put(key, b"", description, Condition(absent=True))
-                    made = True
-                except ConditionFailedError:
-                    pass
-            if not made:
-                self._complete_marker(key, entry, description)
+            if self._settings.markers:
+                self._put_marker(entry)
             if old is not None:
                 self._client.delete(self._key(old.path), old.version)
         return Written()
+
+    def _put_marker(self, entry: Entry) -> None:
+        path, key = entry.path, self._key(entry.path)
+        features = self._client.features
+        if not features.markers:
+            message = (
+                f"{shown(path)}: this server keeps no objects for folders; set `directory_markers: false`"
+            )
+            raise EntryError(EntryCode.KIND_NOT_SUPPORTED, path, message)
+        description = description_of(entry, None, self._settings.names, posix=self._settings.posix)
+        if features.put_if_absent:
+            try:
+                self._client.put(key, b"", description, Condition(absent=True))
+                return
+            except ConditionFailedError:
+                pass
+        self._complete_marker(key, entry, description)
 
     def _complete_marker(self, key: str, entry: Entry, description: Description) -> None:
         standing = self._client.head(key)

@@ -184,8 +184,9 @@ def link_group_of(facts: ObjectFacts, posix: Posix, names: Names) -> str | None:
     """
     if posix.link is None:
         return None
-    ours = names.ours
-    shared = [pair for pair in facts.metadata or () if pair[0] in ours and pair[0] != names.atime]
+    # Some servers add rclone's time on their own, to each object another.
+    counts = names.ours - {names.atime, names.rclone_mtime}
+    shared = [pair for pair in facts.metadata or () if pair[0] in counts]
     content = dict(facts.digests or ()).get("md5") or facts.etag
     digest = hashlib.blake2b(
         repr((content, facts.size_bytes, shared)).encode("utf-8", "replace"), digest_size=8

@@ -113,6 +113,7 @@ class _Trial:
         if copy_match:
             copy_match = not self._refuses(lambda: self._copy(facts, facts.etag, Condition(etag=facts.etag)))
         uploads, complete_absent, complete_match = self._uploads()
+        markers = self._keeps_markers()
         delete_match = self._refuses(lambda: client.delete(self._key, _WRONG)) and not self._refuses(
             lambda: client.delete(self._key, self._facts().etag)
         )
@@ -132,6 +133,7 @@ class _Trial:
                 etag_is_md5=etag_is_md5,
                 md5_checked=md5_checked,
                 uploads=uploads,
+                markers=markers,
             ),
             client.quoted_if_match,
         )
@@ -176,6 +178,23 @@ class _Trial:
             self._put(_FIRST, ALWAYS, hashlib.md5(_SECOND, usedforsecurity=False).digest())
         except (EntryError, ConditionFailedError):
             return self._facts().size_bytes == len(_FIRST)
+        return False
+
+    def _keeps_markers(self) -> bool:
+        """Whether `key/` is an object beside `key`: on servers that keep files it would overwrite that one."""
+        client, marker = self._client, f"{self._key}/"
+        try:
+            client.put(marker, b"", _NOTED)
+        except (EntryError, ConditionFailedError) as error:
+            if isinstance(error, EntryError) and error.disposition is Disposition.RETRY:
+                raise
+            return False
+        beside = self._facts()
+        listed = [facts.key for facts in client.list_page(self._key).objects]
+        client.delete(marker)
+        if listed == [self._key, marker] and beside.size_bytes:
+            return self._facts().size_bytes == beside.size_bytes
+        self._etag = self._put(_FIRST, ALWAYS)
         return False
 
     def _uploads(self) -> tuple[bool, bool, bool]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.model.task import Secret
 from servers.s3_endpoint import S3Endpoint
+
+from runner.model.task import Secret
 
 
 def plain_options(endpoint: S3Endpoint, **options: Any) -> dict[str, Any]:
