@@ -124,13 +124,15 @@ class Rest:
         """The classified error for one of urllib3's; anything else is passed on unchanged."""
         from urllib3 import exceptions
 
-        if isinstance(error, exceptions.TimeoutError | TimeoutError):
+        # A refused connection is one of urllib3's timeouts too.
+        refused = isinstance(error, exceptions.NewConnectionError)
+        if isinstance(error, exceptions.TimeoutError | TimeoutError) and not refused:
             return EntryError(
                 EntryCode.TIMEOUT, key, f"{self.address} did not answer within {self._timeout_seconds:g} s"
             )
         if isinstance(error, exceptions.SSLError | ssl.SSLError):
             said = f"{self.address}: the TLS connection was refused ({error}); is ca_file the right one?"
-        elif isinstance(error, exceptions.NewConnectionError):
+        elif refused:
             said = f"{self.address} cannot be reached: {str(error).rpartition(': ')[2]}"
         elif isinstance(error, exceptions.HTTPError | OSError):
             said = f"the connection to {self.address} was lost: {error}"
