@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Iterable, Iterator
 
 from runner.errors import EntryCode, EntryError, LocationUnavailableError
@@ -23,8 +22,6 @@ from .scan import Scanner, link_text
 from .session import Session, facts_of, is_directory
 from .wire import FSYNC, Wire
 from .writing import Writer
-
-_READ_ONLY_VOLUME = 1
 
 
 class SftpLocation:
@@ -131,7 +128,7 @@ class SftpLocation:
     def read(self, entry: Entry, offset: int = 0) -> Iterator[Buffer]:
         check_path(entry.path)
         path = entry.path
-        if entry.followed and self._follower is not None:
+        if self._follower is not None:
             with classified(path, "read"):
                 resolved = self._follower.real(path)
             if resolved is None:
@@ -154,8 +151,10 @@ class SftpLocation:
                     return self._writer.put_folder(entry, replaces)
                 return self._writer.put_symlink(entry, replaces)
             except StatusError as error:
-                self._explain(error, entry)
-                raise
+                reason = self._writer.explain(error, entry)
+                if reason is None:
+                    raise
+                raise reason from error
 
     def remove(self, entry: Entry) -> None:
         check_path(entry.path)
@@ -213,14 +212,14 @@ class SftpLocation:
                 ("host key", self._session.host_key),
                 ("root", self._session.root.decode("utf-8", "surrogateescape")),
             ]
-            volume = self._session.volume(self._nearest())
+            volume = self._session.volume()
             if volume is not None:
                 facts.append(("file system", f"{volume.volume_id:016x}"))
         return Identity(tuple(facts))
 
     def space(self) -> Space:
         with classified("", "ask for the space of"):
-            volume = self._session.volume(self._nearest())
+            volume = self._session.volume()
         if volume is None:
             return Space(None, None)
         # btrfs and others count no entries.
@@ -257,30 +256,3 @@ class SftpLocation:
             raise EntryError(EntryCode.NOT_FOUND, path, f"{shown(path)}: nothing is there")
         look.expect(entry)
         return facts
-
-    def _nearest(self) -> bytes:
-        """The root, or its nearest folder above that exists."""
-        wire = self._session.ready()
-        path = self._session.root
-        while path != b"/" and facts_of(wire.wait(self._session.lstat(wire, path))) is None:
-            path = posixpath.dirname(path)
-        return path
-
-    def _explain(self, error: StatusError, entry: Entry) -> None:
-        """SFTP has one word for most failures: ask the server whether it is the space. Raises NO_SPACE, READ_ONLY."""
-        if error.code not in (Status.FAILURE, Status.PERMISSION_DENIED):
-            return
-        try:
-            volume = self._session.volume(self._nearest())
-        except (StatusError, WireError, RefusedError, MalformedError):
-            return
-        if volume is None:
-            return
-        where = shown(entry.path)
-        if volume.flags & _READ_ONLY_VOLUME:
-            message = f"cannot write {where}: the server's file system is mounted read-only"
-            raise EntryError(EntryCode.READ_ONLY, entry.path, message) from error
-        free = volume.free_fragments * volume.fragment_bytes
-        if free < max(1 << 20, (entry.size_bytes or 0) >> 4) or (volume.entries and not volume.free_entries):
-            message = f"cannot write {where}: the server's file system is full ({free} bytes are left)"
-            raise EntryError(EntryCode.NO_SPACE, entry.path, message) from error

@@ -83,11 +83,15 @@ class Session:
     def lstat(self, wire: Wire, path: bytes) -> Slot:
         return wire.request(Request.LSTAT, text(path))
 
-    def volume(self, path: bytes) -> Volume | None:
-        """The file system at `path`; None when the server does not tell."""
+    def volume(self) -> Volume | None:
+        """The file system of the root, or of the nearest folder above it that exists; None when the server does
+        not tell."""
         wire = self.ready()
         if STATVFS not in wire.extensions:
             return None
+        path = self.root
+        while path != b"/" and facts_of(wire.wait(self.lstat(wire, path))) is None:
+            path = posixpath.dirname(path)
         slot = wire.wait(wire.extended(STATVFS, text(path)))
         return read_volume(slot.expect(Answer.EXTENDED_REPLY))
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from runner.errors import EntryCode, EntryError
 from runner.locations.protocol import Buffer, OpenSettings, Throttle, Written
 from runner.model.entry import Entry, Kind, parent_path
 from runner.model.task import Durability
 
 from .attributes import Wanted, apply, refuses
 from .drafts import Draft, Filler, begin, sync_folder
-from .faults import StatusError, stale
-from .packets import Facts, Request, Status, attributes, text
+from .faults import RefusedError, StatusError, WireError, shown, stale
+from .packets import Facts, MalformedError, Request, Status, attributes, text
 from .paths import Paths
 from .publish import Publisher
 from .session import Session, facts_of, is_directory
 from .wire import LSETSTAT, Slot, Wire
+
+_READ_ONLY_VOLUME = 1
+_FULL_BELOW_BYTES = 256 << 10
 
 
 class Writer:
@@ -42,8 +46,12 @@ class Writer:
             if not self._publisher.look(wire, path, replaces).expect(replaces):
                 raise stale(path, "its folder is gone")
             self._publisher.publish(wire, draft.full, path, replaces)
-        except BaseException:
+        except BaseException as error:
+            # Before the draft goes, and gives its space back.
+            reason = self.explain(error, entry) if isinstance(error, StatusError) else None
             draft.discard(self._session)
+            if reason is not None:
+                raise reason from error
             raise
         if (draft.facts is not None and parent_path(path) == "") or (
             draft.facts is not None and self._owner is None
@@ -162,3 +170,23 @@ class Writer:
         """Flush the folder that holds `path`, when the task wants that."""
         if self._sync_folders:
             sync_folder(wire, self._paths.full(parent_path(path)))
+
+    def explain(self, error: StatusError, entry: Entry) -> EntryError | None:
+        """SFTP has one word for most failures: ask the server whether it is the space. NO_SPACE, READ_ONLY or None."""
+        if error.code not in (Status.FAILURE, Status.PERMISSION_DENIED):
+            return None
+        try:
+            volume = self._session.volume()
+        except (StatusError, WireError, RefusedError, MalformedError):
+            return None
+        if volume is None:
+            return None
+        where = shown(entry.path)
+        if volume.flags & _READ_ONLY_VOLUME:
+            message = f"cannot write {where}: the server's file system is mounted read-only"
+            return EntryError(EntryCode.READ_ONLY, entry.path, message)
+        free = volume.free_fragments * volume.fragment_bytes
+        if free < _FULL_BELOW_BYTES or (volume.entries and not volume.free_entries):
+            message = f"cannot write {where}: the server's file system is full ({free} bytes are left)"
+            return EntryError(EntryCode.NO_SPACE, entry.path, message)
+        return None
