@@ -163,19 +163,22 @@ _BY_CODE = {
     "InvalidBlockList": (EntryCode.UNAVAILABLE, Disposition.RETRY),
     "AccountIsDisabled": (EntryCode.UNAVAILABLE, Disposition.ABORT),
 }
-_BY_CODE_PREFIX = (("Lease", EntryCode.LOCKED),)
 CONDITION_CODES = frozenset(
     {"BlobAlreadyExists", "ConditionNotMet", "SourceConditionNotMet", "TargetConditionNotMet"}
 )
+
+
+def is_lease(refused: Refusal) -> bool:
+    """Whether another program holds the blob: 412 too, and yet no condition of ours."""
+    return refused.code.startswith("Lease")
 
 
 def failure(refused: Refusal, key: str) -> EntryError:
     """The classified error. Conditions that do not hold are told apart before: see CONDITION_CODES."""
     general = refused.error(key)
     code, disposition = _BY_CODE.get(refused.code, (None, None))
-    for start, meaning in _BY_CODE_PREFIX:
-        if refused.code.startswith(start):
-            code, disposition = meaning, Disposition.SKIP
+    if is_lease(refused):
+        code, disposition = EntryCode.LOCKED, Disposition.SKIP
     if code is None:
         return general
     return EntryError(code, key, general.message, disposition=disposition)

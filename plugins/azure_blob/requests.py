@@ -77,7 +77,9 @@ class Requests:
         finally:
             response.close()
         refused = answers.refusal(response.status, response.headers, body)
-        if refused.status in (304, 412) or refused.code in answers.CONDITION_CODES:
+        if refused.code in answers.CONDITION_CODES or (
+            refused.status in (304, 412) and not answers.is_lease(refused)
+        ):
             return ConditionFailedError(key)
         return answers.failure(refused, key)
 

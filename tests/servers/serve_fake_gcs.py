@@ -43,10 +43,8 @@ class FakeGcs:
         """A request behind the driver's back; `target` is percent-encoded."""
         import urllib3
 
-        with urllib3.PoolManager() as pool:
-            response = pool.request(
-                method, f"{self.endpoint}{target}", body=body, headers=headers or {}, retries=False
-            )
+        with contextlib.closing(urllib3.HTTPConnectionPool("127.0.0.1", self.port)) as pool:
+            response = pool.urlopen(method, target, body=body, headers=headers or {}, retries=False)
             return response.status, response.data
 
     def new_bucket(self) -> str:
