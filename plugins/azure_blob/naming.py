@@ -16,8 +16,8 @@ MAX_SEGMENTS = 254
 
 # XML 1.0, in which Azure lists, holds no U+FFFE and U+FFFF; C1 controls are refused by the service.
 _FORBIDDEN = "\\\ufffe\uffff" + "".join(map(chr, range(0x80, 0xA0)))
-_UNWRITABLE = re.compile(f"[\x00-\x1f\x7f{re.escape(_FORBIDDEN)}\ud800-\udfff]|\\.(?:/|$)")
-_UNREADABLE = re.compile("[\x00\\\\\ud800-\udfff]|(?:^|/)\\.\\.?(?:/|$)")
+_UNWRITABLE = re.compile(f"[\x00-\x1f\x7f{re.escape(_FORBIDDEN)}\ud800-\udfff]|\\.(?:/|\\Z)")
+_UNREADABLE = re.compile("[\x00\\\\\ud800-\udfff]|(?:^|/)\\.\\.?(?:/|\\Z)")
 
 
 def name_rules(prefix: str) -> NameRules:

@@ -15,7 +15,8 @@ from runner.model.wire import terminal_safe
 MAX_KEY_BYTES = 1024
 STATE_FOLDER = ".sync-runner"
 QUARANTINE_FOLDER = ".sync-runner-quarantine"
-_NO_NAME = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
+# \Z, for $ would also match before a line break at the end.
+_NO_NAME = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")
 _TEMPORARY = re.compile(r"(?:.*/)?\.sync-runner-([0-9a-f]{12})-[0-9a-z]{1,40}\.part", re.DOTALL)
 
 
