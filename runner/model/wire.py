@@ -7,6 +7,7 @@ A text value that is not valid UTF-8 (surrogateescape) is written twice: `path` 
 from __future__ import annotations
 
 import base64
+import threading
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 _ENCODER = msgspec.json.Encoder()
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+_BUILDING = threading.Lock()
+"""msgspec (0.21) crashes when two threads look into the same types for the first time at once."""
 
 
 def encode_line(value: object) -> bytes:
@@ -27,11 +30,12 @@ def encode_line(value: object) -> bytes:
 
 def decode_line(line: bytes, into: type[T]) -> T:
     """The value that `encode_line` wrote. Raises msgspec.ValidationError or msgspec.DecodeError."""
-    if b'b64"' in line:
-        return msgspec.convert(_restored(msgspec.json.decode(line)), into)
     decoder = _DECODERS.get(into)
     if decoder is None:
-        decoder = _DECODERS[into] = msgspec.json.Decoder(into)
+        with _BUILDING:
+            decoder = _DECODERS.setdefault(into, _DECODERS.get(into) or msgspec.json.Decoder(into))
+    if b'b64"' in line:
+        return msgspec.convert(_restored(msgspec.json.decode(line)), into)
     value: T = decoder.decode(line)
     return value
 

@@ -22,6 +22,7 @@ from runner.testing.memory_tree import MemoryTree
 
 __all__ = [
     "CASE_INSENSITIVE",
+    "MARKED",
     "OBJECT_STORE",
     "ONE_SECOND",
     "RICH",
@@ -47,6 +48,16 @@ ONE_SECOND = msgspec.structs.replace(RICH, mtime_resolution_ns=1_000_000_000, ha
 """Times in whole seconds, no hard links."""
 
 CASE_INSENSITIVE = msgspec.structs.replace(RICH, case_sensitive=False, hard_links=False)
+
+MARKED = msgspec.structs.replace(
+    RICH,
+    kinds=frozenset({Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK}),
+    attributes=frozenset({"mtime", "mode", "uid", "gid"}),
+    implicit_directories=True,
+    contents_touch_folder=False,
+    hard_links=False,
+)
+"""An object store that keeps POSIX metadata, with markers for folders that have some."""
 
 UNSORTED = msgspec.structs.replace(RICH, sorted_scan=False)
 
@@ -87,7 +98,7 @@ class _Linking(MemoryLocation):
             if standing is not None:
                 self._forget(parent, name)
             self.tree.place_child(parent, name, node)
-            parent.mtime_ns = self.tree.tick()
+            self._touch(parent)
 
 
 class _Renames(MemoryLocation):
@@ -104,7 +115,7 @@ class _Renames(MemoryLocation):
                 raise EntryError(EntryCode.KIND_CONFLICT, path, "memory: a folder cannot move into itself")
             parent, name = self._parent(path)
             self.tree.place_child(parent, name, node)
-            parent.mtime_ns = self.tree.tick()
+            self._touch(parent)
             self._unlink(entry.path)
 
 

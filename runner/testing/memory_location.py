@@ -193,7 +193,7 @@ class MemoryLocation:
                 self._forget(parent, name)
             self.tree.place_child(parent, name, node)
             self._set(node, entry)
-            parent.mtime_ns = self.tree.tick()
+            self._touch(parent)
             return Written(bytes=len(sent), digest=digest)
 
     def remove(self, entry: Entry) -> None:
@@ -226,6 +226,8 @@ class MemoryLocation:
     # -- shared by the roles ---------------------------------------------------------------------------------
 
     def _entry(self, path: str, node: Node, *, followed: bool = False) -> Entry:
+        if node.bare:
+            return Entry(path, node.kind)
         is_file = node.kind is Kind.FILE
         digests = None
         if is_file and "sha256" in self.capabilities.digests:
@@ -236,13 +238,18 @@ class MemoryLocation:
             kind=node.kind,
             size_bytes=len(node.content) if is_file else None,
             mtime_ns=None if resolution is None else node.mtime_ns - node.mtime_ns % resolution,
-            version=None if node.kind is Kind.DIRECTORY else node.version,
+            version=self._version(node),
             digests=digests,
             link_target=node.link_target,
             attributes=wanted_attributes(node.attributes, self._wanted),
             link_group=self._group(node),
             followed=followed,
         )
+
+    def _version(self, node: Node) -> str | None:
+        # A folder that can be there without a marker tells by its version that it has one.
+        is_plain_folder = node.kind is Kind.DIRECTORY and not self.capabilities.implicit_directories
+        return None if is_plain_folder else node.version
 
     def _group(self, node: Node) -> str | None:
         linked = self.capabilities.hard_links and node.kind is not Kind.DIRECTORY and node.names > 1
@@ -299,8 +306,9 @@ class MemoryLocation:
             if stored is None:
                 made = self.tree.new_node(Kind.DIRECTORY, self.tree.tick())
                 made.attributes = Attributes(mode=0o700, uid=0, gid=0)
+                made.bare = self.capabilities.implicit_directories
                 self.tree.place_child(node, folder, made)
-                node.mtime_ns = self.tree.tick()
+                self._touch(node)
                 stored = folder
             node = node.children[stored]
             if node.kind is not Kind.DIRECTORY:
@@ -365,10 +373,16 @@ class MemoryLocation:
         if entry.mtime_ns is not None and resolution is not None:
             node.mtime_ns = entry.mtime_ns - entry.mtime_ns % resolution
         node.changes += 1
+        node.bare = False
+
+    def _touch(self, folder: Node) -> None:
+        """Something in a folder has changed, and with it the folder's time."""
+        if self.capabilities.contents_touch_folder:
+            folder.mtime_ns = self.tree.tick()
 
     def _forget(self, parent: Node, name: str) -> None:
         parent.children.pop(name).names -= 1
-        parent.mtime_ns = self.tree.tick()
+        self._touch(parent)
 
     def _unlink(self, path: str) -> None:
         """Take the name away; a store without empty folders loses the folders that held nothing else."""
@@ -376,7 +390,8 @@ class MemoryLocation:
             parent, name = self._parent(path)
             self._forget(parent, name)
             path = path.removesuffix("/").rpartition("/")[0]
-            if self.capabilities.empty_directories or parent.children or path == "":
+            stays = self.capabilities.empty_directories and not parent.bare
+            if stays or parent.children or path == "":
                 return
 
 

@@ -19,7 +19,10 @@ _OWN_TIME_BASE_NS = 1_800_000_000_000_000_000
 
 @dataclass(slots=True)
 class Node:
-    """One inode: mutable, reached by every name of its hard-link group. Changed under the tree's lock."""
+    """One inode: mutable, reached by every name of its hard-link group. Changed under the tree's lock.
+
+    `bare`: a folder that is there through its content alone (an object store's prefix).
+    """
 
     kind: Kind
     number: int
@@ -30,6 +33,7 @@ class Node:
     children: dict[str, Node] = field(default_factory=dict)
     names: int = 0
     changes: int = 0
+    bare: bool = False
 
     @property
     def version(self) -> str:

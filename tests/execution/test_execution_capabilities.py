@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 
 import pytest
 from engine_support import balance, contents, declared_trees, frozen, memory_of, rig
@@ -13,10 +14,17 @@ from runner.errors import EntryCode, ExitCode
 from runner.locations.protocol import Capabilities
 from runner.model.entry import Kind
 from runner.model.task import Compare, DeletedFiles, TaskOptions, VerifyMode
-from runner.testing.memory import OBJECT_STORE, ONE_SECOND, RICH, UNSORTED
-from runner.testing.trees import Declared, File, HardLink
+from runner.testing.memory import MARKED, OBJECT_STORE, ONE_SECOND, RICH, UNSORTED
+from runner.testing.memory_tree import MemoryTree
+from runner.testing.trees import Declared, File, Folder, HardLink, Symlink, tree
 
-DESTINATIONS = {"rich": RICH, "one second": ONE_SECOND, "unsorted": UNSORTED, "object store": OBJECT_STORE}
+DESTINATIONS = {
+    "rich": RICH,
+    "one second": ONE_SECOND,
+    "unsorted": UNSORTED,
+    "object store": OBJECT_STORE,
+    "markers": MARKED,
+}
 
 
 @pytest.mark.parametrize("name", DESTINATIONS)
@@ -70,4 +78,40 @@ def test_what_can_be_held_arrives(
 def _kind_fits(one: Declared, capabilities: Capabilities) -> bool:
     if capabilities is OBJECT_STORE:
         return isinstance(one, File)
+    if capabilities is MARKED:
+        return isinstance(one, File | Folder | Symlink)
     return capabilities.hard_links or not isinstance(one, HardLink)
+
+
+def _prefixes(made: MemoryTree) -> MemoryTree:
+    """Every folder of the tree exists through its content alone."""
+    for path, one in made.snapshot().items():
+        if one.kind is Kind.DIRECTORY:
+            made.node(path).bare = True
+    return made
+
+
+@pytest.mark.parametrize("destination", [MARKED, RICH], ids=["to an object store", "to a file system"])
+def test_a_prefix_needs_no_folder_where_there_are_prefixes(tmp_path: Path, destination: Capabilities) -> None:
+    options = TaskOptions(preserve_deleted_files=DeletedFiles.REMOVE)
+    left = _prefixes(tree({"a/b/c": b"x"}).memory())
+    right = tree({"old/x/y": b"y"}).memory()
+    made = rig(tmp_path, left, _prefixes(right) if destination is MARKED else right, options)
+    made.capabilities = {"left": MARKED, "right": destination}
+    made.plan()
+    folders = [one.path for one in made.actions() if one.path.endswith("/") and not one.is_housekeeping]
+    assert folders == ([] if destination is MARKED else ["a/", "a/b/", "old/x/", "old/"])
+    assert made.run().execution.exit_code == ExitCode.DONE
+    assert contents(made.right) == {"a/b/c": b"x"}
+    made.plan()
+    assert made.actions() == []
+
+
+def test_a_prefix_at_the_destination_gets_the_folders_metadata(tmp_path: Path) -> None:
+    made = rig(tmp_path, tree({"a/": Folder(mode=0o750), "a/b": b"x"}).memory(), tree({"a/b": b"x"}).memory())
+    _prefixes(made.right)
+    made.capabilities = {"left": RICH, "right": MARKED}
+    assert made.run().execution.exit_code == ExitCode.DONE
+    assert made.right.node("a/").attributes.mode == 0o750
+    made.plan()
+    assert made.actions() == []
