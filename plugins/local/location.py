@@ -68,15 +68,17 @@ class LocalLocation:
         create: bool,
         token: str,
         syscalls: Syscalls | None = None,
+        folders_kept_open: int | None = None,
     ) -> None:
         """`root` is absolute; `token`: random hex digits that make this object's temporary names its own.
+        `folders_kept_open`: handles at most; None = as many as suit a process with few location objects.
 
         Raises LocationUnavailableError.
         """
         self.capabilities = capabilities
         self._settings = settings
         self._sync_folders = settings.durability is Durability.FULL
-        self._handles = Handles(root, create=create, sync_made=self._sync_folders)
+        self._handles = Handles(root, create=create, sync_made=self._sync_folders, capacity=folders_kept_open)
         symlinks = SymlinkMode.PRESERVE if create else settings.symlinks
         self._follower = Follower(self._handles) if symlinks is SymlinkMode.FOLLOW else None
         self._reader = FactReader(settings.attributes)

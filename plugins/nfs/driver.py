@@ -12,15 +12,22 @@ from runner.model.task import LocationSettings
 from runner.model.wire import terminal_safe
 
 from .location import NfsLocation
+from .mounted import MountedLocation
+from .mounting import find_mount, make_mount
 from .options import Options, endpoint_of, root_names, schema_of
+from .sources import expected_mount
+
+_NFS3 = frozenset({"mode", "uid", "gid", "atime_ns", "device", "mtime"})
+_KERNEL = _NFS3 | {"user", "group", "xattrs", "acls"}
 
 
 def capabilities(settings: LocationSettings) -> Capabilities:
-    """What NFSv3 carries (RFC 1813)."""
+    """Without a mount, what NFSv3 carries (RFC 1813); over one, what the kernel's client may take of what Linux file
+    systems hold: what it does not shows as `refused` in Written."""
     options = Options.of(settings)
     return Capabilities(
         kinds=frozenset(Kind),
-        attributes=frozenset({"mode", "uid", "gid", "atime_ns", "device", "mtime"}),
+        attributes=_KERNEL if options.is_mounted else _NFS3,
         mtime_resolution_ns=options.time_step_ns,
         hard_links=True,
         names=NameRules(max_name_bytes=255),
@@ -31,46 +38,63 @@ def capabilities(settings: LocationSettings) -> Capabilities:
 
 def describe(settings: LocationSettings) -> str:
     """The address for people."""
-    given, options = settings.options, Options.of(settings)
-    return terminal_safe(f"nfs {given['server']}:{given['export'].rstrip('/')}/{options.path}")
+    options = Options.of(settings)
+    source = expected_mount(settings, options).sources[0].rstrip("/")
+    where = f", mounted at {options.mounted_at}" if options.mounted_at is not None else ""
+    return terminal_safe(f"{settings.type} {source}/{options.path}{where}")
 
 
 def open_location(settings: LocationSettings, open_settings: OpenSettings, *, create: bool) -> Location:
-    """Connect, or prove the mount. Raises LocationUnavailableError."""
+    """Connect, or prove (and, when told to, make) the mount. Raises LocationUnavailableError."""
     options = Options.of(settings)
-    return NfsLocation(
-        endpoint_of(settings),
-        root_names(options),
-        open_settings,
-        capabilities(settings),
-        create=create,
-        token=secrets.token_hex(4),
+    token = secrets.token_hex(4)
+    if not options.is_mounted:
+        return NfsLocation(
+            endpoint_of(settings),
+            root_names(options),
+            open_settings,
+            capabilities(settings),
+            create=create,
+            token=token,
+        )
+    expected = expected_mount(settings, options)
+    proved = make_mount(expected) if options.mounted_at is None else find_mount(options.mounted_at, expected)
+    return MountedLocation(
+        proved, options.path, open_settings, capabilities(settings), create=create, token=token
     )
 
 
 def overlaps(left: LocationSettings, right: LocationSettings) -> bool:
     """True when one root is the other or lies inside it, as far as names tell."""
-    if left.options["server"].lower() != right.options["server"].lower():
-        return False
-    roots = [
-        f"{one.options['export'].rstrip('/')}/{Options.of(one).path}".rstrip("/") + "/"
-        for one in (left, right)
-    ]
-    return roots[0].startswith(roots[1]) or roots[1].startswith(roots[0])
+    roots = []
+    for settings in (left, right):
+        options = Options.of(settings)
+        server, _, folder = expected_mount(settings, options).sources[0].rpartition(":/")
+        roots.append((server.lower(), f"/{folder.strip('/')}/{options.path}".rstrip("/") + "/"))
+    (server, folder), (other_server, other_folder) = roots
+    return server == other_server and (folder.startswith(other_folder) or other_folder.startswith(folder))
 
 
 def wide_root(settings: LocationSettings) -> str | None:
-    """Exports are made for a purpose; none is too wide by its name."""
+    """What is exported was exported for a purpose; no name of it tells that it is too wide."""
     return None
 
 
-NFS = Driver(
-    type="nfs",
-    title="A folder of an NFS server, over a mount that is proved, or without any mount (NFSv3)",
-    options_schema=functools.partial(schema_of, "nfs"),
-    open=open_location,
-    describe=describe,
-    capabilities=capabilities,
-    overlaps=overlaps,
-    wide_root=wide_root,
-)
+def _driver(location_type: str, title: str) -> Driver:
+    return Driver(
+        type=location_type,
+        title=title,
+        options_schema=functools.partial(schema_of, location_type),
+        open=open_location,
+        describe=describe,
+        capabilities=capabilities,
+        overlaps=overlaps,
+        wide_root=wide_root,
+    )
+
+
+NFS = _driver("nfs", "A folder of an NFS server, over a proved mount or without any mount (NFSv3)")
+EFS = _driver("efs", "Amazon EFS, over a proved mount")
+FSX_OPENZFS = _driver("fsx_openzfs", "Amazon FSx for OpenZFS, over a proved mount")
+FSX_ONTAP = _driver("fsx_ontap", "A volume of Amazon FSx for NetApp ONTAP over NFS, over a proved mount")
+FSX_LUSTRE = _driver("fsx_lustre", "Amazon FSx for Lustre, over a proved mount")

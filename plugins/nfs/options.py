@@ -18,6 +18,7 @@ from runner.units import parse_duration, parse_size
 from .session import Endpoint
 
 _GROUPS_AT_MOST = 16  # RFC 5531, appendix A: AUTH_SYS
+_STEP_OF = {"fsx_lustre": "1s"}  # its servers keep whole seconds
 _STEPS = {"ns": 1, "us": 1000, "ms": 1_000_000, "s": 1_000_000_000}
 
 
@@ -35,7 +36,7 @@ def schema_of(location_type: str) -> Mapping[str, Any]:
     parts = _parts()
     own = parts["types"][location_type]
     mounted_only = ["mount_options", "fs_types", "mount_source"]
-    one_way = {"required": ["mounted_at"], "properties": {"mount": {"const": False}}}
+    one_way: dict[str, Any] = {"required": ["mounted_at"], "properties": {"mount": {"const": False}}}
     mounts = {
         "required": ["mount"],
         "properties": {"mount": {"const": True}},
@@ -61,7 +62,13 @@ def schema_of(location_type: str) -> Mapping[str, Any]:
         "required": own["required"],
         "examples": own["examples"],
         "anyOf": ways,
-        "properties": {**own["properties"], **parts["shared"]},
+        "properties": {
+            **{
+                name: parts["repeated"][one] if isinstance(one, str) else one
+                for name, one in own["properties"].items()
+            },
+            **parts["shared"],
+        },
     }
 
 
@@ -96,7 +103,7 @@ class Options(msgspec.Struct, frozen=True):
             mount_options=tuple(given.get("mount_options", ())),
             fs_types=None if fs_types is None else tuple(fs_types),
             mount_source=given.get("mount_source"),
-            time_step_ns=_step(given.get("mtime_resolution", "1ns")),
+            time_step_ns=_step(given.get("mtime_resolution", _STEP_OF.get(settings.type, "1ns"))),
             concurrency=given.get("concurrency", 16),
         )
 
