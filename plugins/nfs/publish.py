@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from runner.errors import EntryCode, EntryError
@@ -19,7 +20,7 @@ from . import calls
 from .calls import DIRECTORY, Calls, Found
 from .facts import difference
 from .faults import ACCES, EXIST, INVAL, ISDIR, NOENT, NOTEMPTY, NOTSUPP, PERM
-from .session import NfsError, SessionError
+from .session import NfsError, SessionError, Ticket
 from .walking import Located, Standing
 
 _NO_LINKS = frozenset({NOTSUPP, INVAL, ISDIR, PERM, ACCES})
@@ -75,13 +76,14 @@ class Publisher:
     def draft_file(self, directory: bytes) -> Draft:
         """An empty file, mode 0600."""
         name = self._next_name()
-        return self._draft(directory, name, self._calls.create(directory, name, 0o600).result())
+        return self._draft(directory, name, lambda: self._calls.create(directory, name, 0o600))
 
     def draft_directory(self, directory: bytes) -> Draft:
         """An empty directory, mode 0700."""
         name = self._next_name()
-        made = self._calls.mkdir(directory, name, 0o700).result()
-        return self._draft(directory, name, made, is_directory=True)
+        return self._draft(
+            directory, name, lambda: self._calls.mkdir(directory, name, 0o700), is_directory=True
+        )
 
     def draft_special(self, directory: bytes, entry: Entry) -> Draft:
         """A symlink, FIFO, socket or device, mode 0600."""
@@ -89,26 +91,33 @@ class Publisher:
         if entry.kind is Kind.SYMLINK:
             if not entry.link_target or "\0" in entry.link_target:
                 raise _not_supported(entry.path, "a link without a target, or with one that no link can hold")
-            made = self._calls.symlink(directory, name, path_bytes(entry.link_target)).result()
-            return self._draft(directory, name, made)
+            target = path_bytes(entry.link_target)
+            return self._draft(directory, name, lambda: self._calls.symlink(directory, name, target))
         device = entry.attributes.device if entry.attributes is not None else None
         numbers = (0, 0)
         if entry.kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE):
             if device is None:
                 raise _not_supported(entry.path, "the device's number is unknown")
             numbers = (os.major(device), os.minor(device))
-        made = self._calls.mknod(directory, name, _NODES[entry.kind], 0o600, numbers).result()
-        return self._draft(directory, name, made)
+        kind = _NODES[entry.kind]
+        return self._draft(directory, name, lambda: self._calls.mknod(directory, name, kind, 0o600, numbers))
 
     def _next_name(self) -> bytes:
         return self._names.next().encode("ascii")
 
-    def _draft(self, directory: bytes, name: bytes, made: Found, *, is_directory: bool = False) -> Draft:
+    def _draft(
+        self, directory: bytes, name: bytes, make: Callable[[], Ticket[Found]], *, is_directory: bool = False
+    ) -> Draft:
         """Servers need not tell a new file's handle or facts."""
-        handle, facts = made
-        if not handle:
-            handle, facts = self._calls.lookup(directory, name).result()
-        standing = Standing(handle, facts or self._calls.getattr(handle).result())
+        try:
+            handle, facts = make().result()
+            if not handle:
+                handle, facts = self._calls.lookup(directory, name).result()
+            standing = Standing(handle, facts or self._calls.getattr(handle).result())
+        except SessionError:
+            # It may have been made, though nobody could say so any more.
+            self._orphans.append(Orphan(directory, name, is_directory))
+            raise
         return Draft(self, directory, name, standing, is_directory=is_directory)
 
     # -- leftovers -------------------------------------------------------------------------------------------
@@ -197,8 +206,8 @@ class Publisher:
             standing = self.expect(located, path, replaces)
             if standing.facts.kind != DIRECTORY:
                 name = self._next_name()
-                self._calls.link(target.handle, located.directory, name).result()
                 with Draft(self, located.directory, name, target, is_directory=False):
+                    self._calls.link(target.handle, located.directory, name).result()
                     # A rename between two names of one file does nothing: the draft's name goes on leaving.
                     self._calls.rename(located.directory, name, located.directory, located.name).result()
                 return

@@ -52,11 +52,14 @@ class Walker:
         self._root = root
         self._kept: OrderedDict[tuple[bytes, ...], Standing] = OrderedDict()
         self._first_root: tuple[int, int] | None = None
+        self._root_handle: bytes | None = None
 
     def reconnected(self, export: bytes) -> None:
         """After a new connection: handles may have changed. Raises UNAVAILABLE when the root is another folder."""
         self._export = export
         self._kept.clear()
+        # A server that restarted may call the same folder by another handle.
+        self._root_handle = None
         facts = self._calls.getattr(export).result()
         if self._export_facts is not None and _place(facts) != _place(self._export_facts):
             raise _replaced()
@@ -95,7 +98,7 @@ class Walker:
             standing = located.standing
         if standing.facts.kind != DIRECTORY:
             raise NfsError(NOTDIR)
-        self._pin(standing.facts)
+        self._pin(standing)
         return standing
 
     def directory(self, path: str, *, make: bool = False) -> bytes:
@@ -173,7 +176,7 @@ class Walker:
                 self._make_root_once(directory, parents[level])
             standing = self._step(directory, parents[level], make=make)
             if level + 1 == len(self._root):
-                self._pin(standing.facts)
+                self._pin(standing)
             self._keep(parents[: level + 1], standing)
             directory = standing.handle
         return self._find(directory, name)
@@ -249,21 +252,18 @@ class Walker:
         for kept in [key for key in self._kept if key[: len(names)] == names]:
             del self._kept[kept]
 
-    def _pin(self, facts: Facts) -> None:
+    def _pin(self, standing: Standing) -> None:
         """The root that was found first is the only one that counts: a disk that was unmounted on the server leaves
         an empty folder in its place."""
-        if self._first_root is None:
-            self._first_root = _place(facts)
-        elif self._first_root != _place(facts):
+        place = _place(standing.facts)
+        if self._first_root not in (None, place) or self._root_handle not in (None, standing.handle):
             raise _replaced()
+        self._first_root, self._root_handle = place, standing.handle
 
 
 def _same(kept: Standing, found: Found) -> bool:
-    """RFC 1813, 2.4: equal handles are one file; others may be."""
-    if kept.handle == found.handle:
-        return True
-    facts = found.facts
-    return facts is not None and _place(facts) == _place(kept.facts)
+    """RFC 1813, 2.4: equal handles are one file. Others may be too, but file ids are used again for new files."""
+    return kept.handle == found.handle
 
 
 def _place(facts: Facts) -> tuple[int, int]:

@@ -1,14 +1,20 @@
-"""A stand-in for kernel mounts of NFS and Lustre: a tmpfs whose source reads as theirs does."""
+"""Small steps, and a stand-in for kernel mounts of NFS and Lustre: a tmpfs whose source reads as theirs does."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from runner_plugins.nfs.driver import NFS
+
+from runner.locations.protocol import Location, OpenSettings
+from runner.model.entry import Entry
 from runner.model.task import LocationSettings
+from runner.testing.conformance_base import Meter
 
 SOURCE = "nas.example.org:/exports/projects"
 
@@ -50,3 +56,35 @@ def mounted(point: Path, source: str = SOURCE) -> Iterator[StandIn]:
     finally:
         while point.is_mount():
             stand_in.unmount()
+
+
+EVERYTHING = frozenset({"mode", "uid", "gid", "atime_ns", "device"})
+FREE = Meter()
+
+
+@contextlib.contextmanager
+def opened(
+    settings: LocationSettings, open_settings: OpenSettings | None = None, *, create: bool = True
+) -> Iterator[Any]:
+    """An open location. `Any`: tests use roles that the protocol's Location does not name."""
+    location = NFS.open(settings, open_settings or OpenSettings(attributes=EVERYTHING), create=create)
+    try:
+        yield location
+    finally:
+        location.close()
+
+
+def paths(location: Location) -> list[str]:
+    """Everything a scan lists below the root; a problem fails the test."""
+    found = list(location.scan())
+    assert all(isinstance(one, Entry) for one in found), found
+    return [one.path for one in found if one.path]
+
+
+def names_in(folder: Path) -> list[str]:
+    """What really lies in a folder of the server, temporary names too."""
+    return sorted(
+        os.path.relpath(os.path.join(top, name), folder)
+        for top, folders, files in os.walk(folder)
+        for name in folders + files
+    )
