@@ -17,7 +17,7 @@ T = TypeVar("T")
 _ENCODER = msgspec.json.Encoder()
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
 _BUILDING = threading.Lock()
-"""msgspec (0.21) crashes when two threads look into the same types for the first time at once."""
+"""msgspec (0.22) crashes when two threads look into the same types for the first time at once."""
 
 
 def encode_line(value: object) -> bytes:
