@@ -80,6 +80,11 @@ def means_absent(error: EntryError) -> bool:
     return error.entry_code in _ABSENT
 
 
+def is_bad_request(error: EntryError) -> bool:
+    """True for WebDAV's 400, which Apache says to anything below a file, and others to much else."""
+    return "400 Bad Request" in str(error.__cause__)
+
+
 def unavailable(path: str, message: str) -> EntryError:
     """The daemon or the storage cannot be reached now; another attempt may."""
     return EntryError(EntryCode.UNAVAILABLE, path, message, disposition=_RETRY)

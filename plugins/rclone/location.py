@@ -25,7 +25,7 @@ from .address import Address, shaped
 from .bulk import copy_many
 from .content import OWN_HASH
 from .engine import ENGINES, Engine
-from .faults import changed, means_absent, shown, stale
+from .faults import changed, is_bad_request, means_absent, shown, stale
 from .names import TemporaryNames, refusal, temporary_execution
 from .remote import Information, Listed, Remote
 from .scan import Scanner
@@ -316,10 +316,13 @@ class RcloneLocation:
         try:
             held = self.remote.listing(path, times=False)
         except EntryError as error:
-            if means_absent(error):
+            if means_absent(error) or (is_bad_request(error) and self.remote.file(path) is not None):
                 return False
             raise
-        return bool(held) or self.capabilities.empty_directories
+        if held or not self.capabilities.empty_directories:
+            return bool(held)
+        # Some WebDAV servers list a file as an empty folder.
+        return self.remote.file(path) is None
 
     def _remove_empty(self, path: str, absent: EntryCode = EntryCode.NOT_FOUND) -> None:
         """Remove a folder, which must be empty: some servers would remove it with all that is in it."""

@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 from runner.errors import EntryCode, EntryError
+from runner.model.entry import parent_path
 
 from .engine import Engine
-from .faults import classify, means_absent, shown, unavailable
+from .faults import classify, is_bad_request, means_absent, shown, unavailable
 from .names import to_rclone
 from .wire import Connection, Connections, RefusedError, WireError, refused, wire_error
 
@@ -125,6 +126,9 @@ class Remote:
         except EntryError as error:
             if means_absent(error):
                 return None
+            above = parent_path(path.removesuffix("/"))
+            if is_bad_request(error) and above and self.file(above) is not None:
+                return None
             raise
         return msgspec.json.decode(answer, type=_Stated).item
 
@@ -202,25 +206,27 @@ class Remote:
             connection.limit(self.timeout_seconds)
             wanted = {"Range": f"bytes={offset}-"} if offset else {}
             connection.request("GET", self._url(path), headers=connections.headers(**wanted))
-            response = connection.getresponse()
-            if response.status == 416:
-                raise EntryError(EntryCode.CHANGED_DURING_TRANSFER, path, f"{shown(path)}: it is shorter now")
-            if response.status != (206 if offset else 200):
-                raise self._classified(refused(response.read(), response.status), path, "read")
-            if response.length != size_bytes:
-                raise EntryError(
-                    EntryCode.CHANGED_DURING_TRANSFER,
-                    path,
-                    f"{shown(path)}: it has another length now",
-                )
-            left = size_bytes
-            while left:
-                chunk = response.read(min(_CHUNK, left))
-                if not chunk:
-                    raise http.client.IncompleteRead(b"", left)
-                left -= len(chunk)
-                yield chunk
-            response.read()
+            with connection.getresponse() as response:
+                if response.status == 416:
+                    raise EntryError(
+                        EntryCode.CHANGED_DURING_TRANSFER, path, f"{shown(path)}: it is shorter now"
+                    )
+                if response.status != (206 if offset else 200):
+                    raise self._classified(refused(response.read(), response.status), path, "read")
+                if response.length != size_bytes:
+                    raise EntryError(
+                        EntryCode.CHANGED_DURING_TRANSFER,
+                        path,
+                        f"{shown(path)}: it has another length now",
+                    )
+                left = size_bytes
+                while left:
+                    chunk = response.read(min(_CHUNK, left))
+                    if not chunk:
+                        raise http.client.IncompleteRead(b"", left)
+                    left -= len(chunk)
+                    yield chunk
+                response.read()
             whole = True
         except (OSError, http.client.HTTPException) as error:
             raise self._failed(wire_error(error, "read", self.timeout_seconds), path) from error
@@ -360,8 +366,8 @@ class Upload:
             self._connection.limit(seconds)
             self._send(f"\r\n--{self._boundary}--\r\n".encode("ascii"))
             self._connection.send(b"0\r\n\r\n")
-            response = self._connection.getresponse()
-            body = response.read()
+            with self._connection.getresponse() as response:
+                body = response.read()
         self._connections.give_back(self._connection)
         if response.status != 200:
             raise self._remote._classified(refused(body, response.status), self._path, "write")
@@ -395,8 +401,8 @@ class Upload:
         """What the daemon said before it stopped listening: a full disk is told in the middle of a stream."""
         with contextlib.suppress(OSError, http.client.HTTPException):
             self._connection.limit(1.0)
-            response = self._connection.getresponse()
-            return refused(response.read(), response.status)
+            with self._connection.getresponse() as response:
+                return refused(response.read(), response.status)
         return None
 
 

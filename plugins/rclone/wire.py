@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -11,7 +12,11 @@ from typing import Any
 
 import msgspec
 
+from runner.clock import SystemClock
+
 JSON = "application/json"
+_IDLE_SECONDS = 30.0
+"""rclone closes connections that were idle for 60 s."""
 
 
 class WireError(Exception):
@@ -41,9 +46,15 @@ class Connection(http.client.HTTPConnection):
     def __init__(self, connect_socket: Callable[[], socket.socket]) -> None:
         super().__init__("rclone")
         self._connect_socket = connect_socket
+        self.idle_since = 0.0
 
     def connect(self) -> None:
         self.sock = self._connect_socket()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the other side has closed it (or said what nobody asked for)."""
+        return self.sock is not None and bool(select.select([self.sock], [], [], 0)[0])
 
     def limit(self, seconds: float) -> None:
         """Each wait for the socket from here on ends after that time."""
@@ -60,15 +71,21 @@ class Connections:
         self._headers = {"Authorization": authorization}
         self._idle: list[Connection] = []
         self._guard = threading.Lock()
+        self._clock = SystemClock()
         self._closed = False
 
     def take(self) -> Connection:
-        with self._guard:
-            if self._idle:
-                return self._idle.pop()
-        return Connection(self._connect_socket)
+        while True:
+            with self._guard:
+                if not self._idle:
+                    return Connection(self._connect_socket)
+                connection = self._idle.pop()
+            if self._clock.monotonic() - connection.idle_since < _IDLE_SECONDS and not connection.is_cut:
+                return connection
+            connection.close()
 
     def give_back(self, connection: Connection) -> None:
+        connection.idle_since = self._clock.monotonic()
         with self._guard:
             if not self._closed:
                 self._idle.append(connection)
@@ -93,8 +110,8 @@ class Connections:
             connection.request(
                 "POST", "/" + command, msgspec.json.encode(parameters), self.headers(Content_Type=JSON)
             )
-            response = connection.getresponse()
-            body = response.read()
+            with connection.getresponse() as response:
+                body = response.read()
         except (OSError, http.client.HTTPException) as error:
             # Closing it cancels the call in the daemon.
             connection.close()
