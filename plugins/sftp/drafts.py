@@ -20,13 +20,14 @@ from runner.model.task import DigestAlgorithm, Durability, Integrity
 
 from .attributes import Wanted, apply, not_in_force, refuses, set_owner
 from .faults import StatusError, changed, shown
-from .packets import OPEN_NEW, Answer, Facts, Request, attributes, block, text
+from .packets import OPEN_NEW, Answer, Facts, Request, attributes, block, copy_range, text
 from .reading import IN_FLIGHT_BYTES, SMALL_BYTES, Blocks
 from .session import Session, facts_of
-from .wire import FSYNC, LIMITS, Slot, Wire
+from .wire import COPY_DATA, FSYNC, LIMITS, Slot, Wire
 
 _NEW_FLAGS = OPEN_NEW.to_bytes(4, "big")
 _PRIVATE = 0o600
+_COPIED_AT_ONCE = 64 << 20
 
 
 class Draft:
@@ -37,7 +38,7 @@ class Draft:
         self.full = full
         self.handle = handle
         self.size_bytes = 0
-        self.digest = ""
+        self.digest: str | None = None
         self.is_open = True
         self.facts: Facts | None = None
         self.born: tuple[int | None, int | None] | None = None
@@ -101,6 +102,34 @@ class Filler:
                 break
         else:
             self._fill_short(draft, entry, bytes(start), early=early)
+
+    def fill_by_copying(
+        self, draft: Draft, entry: Entry, source: bytes, size_bytes: int, throttle: Throttle
+    ) -> None:
+        """As `fill`, with content that the server copies itself from the open file `source`.
+
+        The digest is known only where the bytes are read back: both files are read then.
+        """
+        wire = draft.wire
+        for offset in range(0, size_bytes, _COPIED_AT_ONCE):
+            length = min(_COPIED_AT_ONCE, size_bytes - offset)
+            throttle.take(length)
+            # In pieces: each has to be answered within the timeout.
+            wire.wait(wire.extended(COPY_DATA, copy_range(source, draft.handle, offset, length))).check()
+        draft.size_bytes = size_bytes
+        stated = wire.request(Request.FSTAT, draft.handle)
+        if self._reads_back:
+            sent, stored = self.hasher(), self.hasher()
+            for hasher, handle in ((sent, source), (stored, draft.handle)):
+                for piece in Blocks(wire, handle, 0, size_bytes):
+                    hasher.update(piece)
+            if sent.digest() != stored.digest():
+                raise _not_as_sent(entry)
+            draft.digest = self.named(sent)
+        facts = _take_facts(entry, draft, wire.wait(stated))
+        wanted = Wanted(entry, None)
+        draft.refused = apply(wire, wanted, draft.send, facts)
+        self._end(draft, wanted)
 
     def _fill_short(self, draft: Draft, entry: Entry, content: bytes, *, early: bool) -> None:
         _check_length(entry, len(content), complete=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from runner.errors import EntryCode, EntryError, LocationUnavailableError
-from runner.locations.protocol import Buffer, Identity, OpenSettings, Space, Throttle, Written
+from runner.locations.protocol import Buffer, Identity, Location, OpenSettings, Space, Throttle, Written
 from runner.model.entry import Entry, Kind, Problem, leaf_name, parent_path
 from runner.model.task import Durability, SymlinkMode
 
@@ -185,6 +185,23 @@ class SftpLocation:
                 raise stale(path, "an entry of another kind stands there now")
             full = self._paths.full(path)
             return Written(refused=self._writer.set_by_name(wire, full, entry, facts))
+
+    # CopiesFrom
+
+    def copies_from(self, source: Location) -> bool:
+        """True for a location of the same server and user, when the server can copy by itself."""
+        if not isinstance(source, SftpLocation) or source._follower is not None:
+            return False
+        return self._session.is_same_account(source._session)
+
+    def copy(
+        self, source: Location, entry: Entry, target: Entry, replaces: Entry | None, throttle: Throttle
+    ) -> Written:
+        assert isinstance(source, SftpLocation)
+        check_path(entry.path)
+        check_new_path(target.path, self.capabilities.names)
+        with classified(target.path, "copy"):
+            return self._writer.copy_file(source._reader, entry, target, replaces, throttle)
 
     # Renames
 

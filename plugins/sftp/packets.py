@@ -132,9 +132,12 @@ def block(offset: int, length: int) -> bytes:
     return _BLOCK.pack(offset, length)
 
 
-def copy_range(source: bytes, length: int, target: bytes) -> bytes:
-    """The body of copy-data from the start of one open file to the start of another."""
-    return text(source) + _RANGE.pack(0, length) + text(target) + _U64.pack(0)
+def copy_range(source: bytes, target: bytes, offset: int, length: int) -> bytes:
+    """The body of copy-data from one open file to another, at the same place. Handles are as HANDLE gave them.
+
+    A length of 0 would mean: to the end.
+    """
+    return source + _RANGE.pack(offset, length) + target + _U64.pack(offset)
 
 
 class Cursor:

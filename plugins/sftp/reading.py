@@ -121,15 +121,21 @@ class Reader:
             yield from blocks
             if blocks.position != size:
                 raise changed(entry.path, "it became shorter while it was read")
-            last = last or self._ask_last(wire, handle, full)
-            wire.wait_all(*last)
-            for slot in last:
-                now = facts_of(slot)
-                if now is None or not same_state(listed, now):
-                    raise changed(entry.path, "it was changed or replaced while it was read")
+            self._check_last(wire, entry, listed, last or self._ask_last(wire, handle, full))
         finally:
             if wire.error is None:
                 wire.request(Request.CLOSE, handle)
+
+    def check_unmoved(self, wire: Wire, entry: Entry, path: str, handle: bytes, listed: Facts) -> None:
+        """Raises CHANGED_DURING_TRANSFER when an open file is not, or not by this name, what it was."""
+        self._check_last(wire, entry, listed, self._ask_last(wire, handle, text(self._paths.full(path))))
+
+    def _check_last(self, wire: Wire, entry: Entry, listed: Facts, last: list[Slot]) -> None:
+        wire.wait_all(*last)
+        for slot in last:
+            now = facts_of(slot)
+            if now is None or not same_state(listed, now):
+                raise changed(entry.path, "it was changed or replaced while it was read")
 
     def _ask_last(self, wire: Wire, handle: bytes, full: bytes) -> list[Slot]:
         return [

@@ -10,7 +10,7 @@ from . import secure
 from .address import SftpOptions
 from .faults import RefusedError, StatusError
 from .packets import Answer, Cursor, Facts, Request, Status, Volume, read_names, read_volume, text
-from .wire import STATVFS, Slot, Wire
+from .wire import COPY_DATA, STATVFS, Slot, Wire
 
 _DIRECTORY = 0o040000
 _FORMAT = 0o170000
@@ -30,6 +30,7 @@ class Session:
         self.host_key = ""
         self.server = ""
         self.root = b""
+        self._can_copy = False
         try:
             self.ready()
         except RefusedError as error:
@@ -58,6 +59,7 @@ class Session:
         self.host_key = opened.host_key
         self.server = opened.server
         self._wire = opened.wire
+        self._can_copy = COPY_DATA in opened.wire.extensions
         root = self._found_root(opened.wire)
         if self.root and root != self.root:
             self.close()
@@ -77,6 +79,17 @@ class Session:
     def is_openssh(self) -> bool:
         """OpenSSH on a POSIX system: its rename never replaces, and its realpath resolves every link."""
         return "OpenSSH_" in self.server and "for_Windows" not in self.server
+
+    def is_same_account(self, other: Session) -> bool:
+        """True when a path means the same file to both, and the server copies by itself: the same address, host key
+        and declared user."""
+        one, two = self._options.server, other._options.server
+        return (
+            self._can_copy
+            and (one.host, one.port, one.user) == (two.host, two.port, two.user)
+            and self._options.jump == other._options.jump
+            and self.host_key == other.host_key
+        )
 
     # -- requests that several modules need ----------------------------------------------------------------------
 

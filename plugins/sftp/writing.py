@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from runner.errors import EntryCode, EntryError
 from runner.locations.protocol import Buffer, OpenSettings, Throttle, Written
@@ -15,6 +15,7 @@ from .faults import RefusedError, StatusError, WireError, shown, stale
 from .packets import Facts, MalformedError, Request, Status, attributes, text
 from .paths import Paths
 from .publish import Publisher
+from .reading import Reader
 from .session import Session, facts_of, is_directory
 from .wire import LSETSTAT, Slot, Wire
 
@@ -36,12 +37,38 @@ class Writer:
     def put_file(
         self, entry: Entry, content: Iterable[Buffer], replaces: Entry | None, throttle: Throttle
     ) -> Written:
-        path = entry.path
+        def fill(draft: Draft) -> None:
+            self._filler.fill(draft, entry, content, throttle, early=self._owns_already(entry))
+
+        return self._published(self._session.ready(), entry, replaces, fill)
+
+    def copy_file(
+        self, reader: Reader, entry: Entry, target: Entry, replaces: Entry | None, throttle: Throttle
+    ) -> Written:
+        """Let the server copy what `reader`, of a location on the same server, finds as `entry`."""
         wire = self._session.ready()
+        source, listed = reader.open(wire, entry, entry.path)
+
+        def fill(draft: Draft) -> None:
+            reader.check_unmoved(wire, entry, entry.path, source, listed)
+            self._filler.fill_by_copying(draft, target, source, listed.size or 0, throttle)
+            reader.check_unmoved(wire, entry, entry.path, source, listed)
+
+        try:
+            return self._published(wire, target, replaces, fill)
+        finally:
+            if wire.error is None:
+                wire.request(Request.CLOSE, source)
+
+    def _published(
+        self, wire: Wire, entry: Entry, replaces: Entry | None, fill: Callable[[Draft], None]
+    ) -> Written:
+        """A draft, filled, under its name; nothing of it stays after an exception."""
+        path = entry.path
         self._publisher.look(wire, path, replaces).expect(replaces)
         draft = self._begin(wire, path)
         try:
-            self._filler.fill(draft, entry, content, throttle, early=self._owns_already(entry))
+            fill(draft)
             # Nothing came between this look and the name but the name itself.
             if not self._publisher.look(wire, path, replaces).expect(replaces):
                 raise stale(path, "its folder is gone")
