@@ -107,7 +107,6 @@ class Writer:
                     alone = position == 0 and len(piece) == entry.size_bytes
                     stable = FILE_SYNC if alone else UNSTABLE
                     under_way.append((position, piece, self._calls.write(handle, position, piece, stable)))
-                    is_stable = is_stable and alone
                     written = position + len(piece)
                 position += len(piece)
                 while len(under_way) > _UNDER_WAY:

@@ -50,9 +50,10 @@ class MountedLocation(LocalLocation):
         self._proved = proved
         self._step_ns = capabilities.mtime_resolution_ns or 1
         self._root_proved = False
+        inside = proved.path
         try:
             super().__init__(
-                f"{proved.path}/{path or '.'}",
+                f"{inside}/{path or '.'}",
                 settings,
                 capabilities,
                 create=create,
@@ -64,7 +65,7 @@ class MountedLocation(LocalLocation):
             self.close()
             # The path below /proc says nothing to people.
             where = f"{proved.mount.source} ({proved.point or 'mounted for this run'})"
-            message = error.message.replace(proved.path, where)
+            message = error.message.replace(inside, where)
             raise LocationUnavailableError(message, remedy=error.remedy) from error
         except MountGone as error:
             self.close()
