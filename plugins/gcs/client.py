@@ -37,9 +37,10 @@ from ..objects.rest import Body, date_ns
 from .requests import JSON, Requests, conditions, encoded, matching
 from .resources import (
     FIELDS,
-    Listing,
+    LISTING,
+    OBJECT,
+    REWRITING,
     ObjectResource,
-    Rewriting,
     digests_of,
     etag_of,
     facts_of,
@@ -128,7 +129,7 @@ class GcsClient:
             # startOffset includes its own key, which is left out below.
             parameters["maxResults"] = str(limit + (start_after is not None))
         response = self._ask("GET", self._requests.objects_path, parameters, key=prefix)
-        listing = self._requests.decoded(response, Listing, prefix)
+        listing = self._requests.decoded(response, LISTING, prefix)
         try:
             page = page_of(listing, date_ns(response.headers.get("date")))
         except ValueError as error:
@@ -170,9 +171,7 @@ class GcsClient:
         )
         if response.status == 404:
             return None
-        return self._facts(
-            self._requests.decoded(response, ObjectResource, key), key, response.headers.get("date")
-        )
+        return self._facts(self._requests.decoded(response, OBJECT, key), key, response.headers.get("date"))
 
     def _facts(self, resource: ObjectResource, key: str, date: str | None = None) -> ObjectFacts:
         try:
@@ -272,7 +271,7 @@ class GcsClient:
             related,
             key=key,
         )
-        return self._proved(self._requests.decoded(response, ObjectResource, key), key, crc)
+        return self._proved(self._requests.decoded(response, OBJECT, key), key, crc)
 
     def _new(self, key: str, description: Description, **fields: Any) -> dict[str, Any]:
         return written(description, name=key, storageClass=self._settings.storage_class, **fields)
@@ -318,7 +317,7 @@ class GcsClient:
             self._require(upload.key, condition)
         response, crc = session.finish()
         self._sessions.take(upload.id)
-        return self._proved(self._requests.decoded(response, ObjectResource, upload.key), upload.key, crc)
+        return self._proved(self._requests.decoded(response, OBJECT, upload.key), upload.key, crc)
 
     def _require(self, key: str, condition: Condition) -> None:
         """Look where the endpoint does not: between this and the write another writer can come."""
@@ -388,7 +387,7 @@ class GcsClient:
         parameters = {**conditions(condition), **matching(facts.etag, "ifSource")}
         for _ in range(MAX_REWRITES):
             response = self._ask("POST", path, parameters, JSON, body, key=key)
-            answer = self._requests.decoded(response, Rewriting, key)
+            answer = self._requests.decoded(response, REWRITING, key)
             if answer.done and answer.resource is not None:
                 return _stored(answer.resource)
             if not answer.rewrite_token:
@@ -421,7 +420,7 @@ class GcsClient:
             encoded(patch),
             key=key,
         )
-        return _stored(self._requests.decoded(response, ObjectResource, key))
+        return _stored(self._requests.decoded(response, OBJECT, key))
 
 
 def _stored(resource: ObjectResource) -> Stored:

@@ -14,7 +14,7 @@ from runner.locations.protocol import Buffer
 from ..objects.client import Condition, ConditionFailedError
 from ..objects.rest import Refusal, Rest, query, quoted
 from .naming import require_name
-from .resources import ErrorAnswer, generations
+from .resources import ERROR, generations
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -99,10 +99,10 @@ class Requests:
             return ConditionFailedError(key)
         return failure(refusal(response.status, response.headers, body), key)
 
-    def decoded(self, response: BaseHTTPResponse, shape: type[_T], key: str = "") -> _T:
+    def decoded(self, response: BaseHTTPResponse, decoder: msgspec.json.Decoder[_T], key: str = "") -> _T:
         """The JSON of an answer."""
         try:
-            return msgspec.json.decode(plain(response), type=shape)
+            return decoder.decode(plain(response))
         except (msgspec.DecodeError, OSError, EOFError) as error:
             message = f"the answer of {self.rest.address} cannot be understood: {error}"
             raise EntryError(EntryCode.IO_ERROR, key, message) from error
@@ -130,7 +130,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
     """An answer that is no success, with the service's own words where it has some."""
     message, reason = "", ""
     try:
-        error = msgspec.json.decode(body, type=ErrorAnswer).error
+        error = ERROR.decode(body).error
     except msgspec.DecodeError:
         message = body[:200].decode("utf-8", "replace").strip()
     else:

@@ -75,6 +75,13 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
     error: ErrorBody | str = ""
 
 
+# Made here, by one thread: msgspec (0.22) crashes when two threads look into a type for the first time at once.
+OBJECT = msgspec.json.Decoder(ObjectResource)
+LISTING = msgspec.json.Decoder(Listing)
+REWRITING = msgspec.json.Decoder(Rewriting)
+ERROR = msgspec.json.Decoder(ErrorAnswer)
+
+
 def facts_of(resource: ObjectResource, served_ns: int | None = None) -> ObjectFacts:
     """Raises ValueError for a resource that cannot be true."""
     size = int(resource.size)
