@@ -316,7 +316,7 @@ class RcloneLocation:
         try:
             held = self.remote.listing(path, times=False)
         except EntryError as error:
-            if means_absent(error) or (is_bad_request(error) and self.remote.file(path) is not None):
+            if means_absent(error) or (is_bad_request(error) and self.remote.leads_through_file(path)):
                 return False
             raise
         if held or not self.capabilities.empty_directories:

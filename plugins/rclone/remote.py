@@ -126,11 +126,15 @@ class Remote:
         except EntryError as error:
             if means_absent(error):
                 return None
-            above = parent_path(path.removesuffix("/"))
-            if is_bad_request(error) and above and self.file(above) is not None:
+            if is_bad_request(error) and self.leads_through_file(parent_path(path.removesuffix("/"))):
                 return None
             raise
         return msgspec.json.decode(answer, type=_Stated).item
+
+    def leads_through_file(self, path: str) -> bool:
+        """True when `path` or a parent of it is a file: nothing can be below."""
+        names = path.removesuffix("/").split("/") if path else []
+        return any(self.file("/".join(names[: depth + 1])) is not None for depth in range(len(names)))
 
     def file_request(self, path: str, hash_type: str | None = None) -> dict[str, Any]:
         options: dict[str, Any] = {"filesOnly": True, "noMimeType": True}

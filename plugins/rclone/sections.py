@@ -7,6 +7,7 @@ of this machine.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import hmac
 import os
@@ -141,13 +142,15 @@ class _Declaring:
 
     def _known(self, remote: Declared, name: str) -> dict[str, bool]:
         """Setting -> whether it is a password, of the remote's backend; rclone ignores settings it does not know."""
-        from rclone_python.remote_types import RemoteTypes
-
-        if remote.backend not in {one.value for one in RemoteTypes}:
-            raise LocationUnavailableError(f"rclone has no backend {remote.backend!r} (remote {name!r})")
         known = self._engine.settings_of(remote.backend)
         if known is None:
-            raise LocationUnavailableError(f"this rclone has no backend {remote.backend!r}")
+            from rclone_python.remote_types import RemoteTypes
+
+            close = difflib.get_close_matches(remote.backend, [one.value for one in RemoteTypes], n=1)
+            raise LocationUnavailableError(
+                f"rclone has no backend {remote.backend!r}" + (f" (remote {name!r})" if name else ""),
+                remedy=f"Did you mean {close[0]!r}?" if close else "`rclone help backends` lists them.",
+            )
         unknown = remote.settings.keys() - known.keys() - {"description"}
         if unknown and not remote.from_file:
             raise LocationUnavailableError(
