@@ -37,6 +37,7 @@ class Draft:
         self.facts = facts
         self._marked = marked
         self.is_published = False
+        self.is_closed = False
         self.size_bytes = 0
 
     def __enter__(self) -> Draft:
@@ -45,7 +46,10 @@ class Draft:
     def __exit__(self, *_: object) -> None:
         if not self.is_published and self.wire.is_open:
             with contextlib.suppress(ConnectionFault):
-                discard(self.wire, self.file)
+                if self.is_closed:
+                    discard_closed(self.wire, self.name)
+                else:
+                    discard(self.wire, self.file)
 
     def keep(self) -> None:
         """The server shall not remove it when it is closed."""
@@ -63,6 +67,26 @@ def discard(wire: Wire, file: bytes) -> None:
         messages.close(file),
     ]
     wire.finish(wire.begin(requests, related=False))
+
+
+def discard_closed(wire: Wire, name: str) -> None:
+    """The same for what is closed already. Raises ConnectionFault only."""
+    requests = [
+        messages.create(
+            name,
+            messages.DELETE | messages.WRITE_ATTRIBUTES,
+            messages.SHARE_ALL,
+            messages.OPEN,
+            messages.OPEN_REPARSE_POINT,
+            file_id=False,
+        ),
+        messages.set_basic(attributes=messages.NORMAL),
+        messages.mark_for_deletion(),
+        messages.close(),
+    ]
+    first, *_, last = wire.ask(*requests)
+    if first.ok and not last.ok:
+        discard(wire, messages.opened(first.message, name).file)
 
 
 class Drafter:

@@ -24,13 +24,13 @@ from . import faults, messages
 from .attributes import Wanted
 from .client import Client
 from .content import received
-from .draft import Drafter
+from .draft import Draft, Drafter
 from .facts import FactReader, difference, is_plain, same_state
 from .faults import ConnectionFault, StatusError, changed, classified, stale
 from .folders import Folders
 from .messages import Facts, Opened
 from .names import LOCK_FILE, TemporaryNames, can_exist, check_path, refuse_name, shown, temporary_execution
-from .publish import Publisher
+from .publish import Publisher, Touch
 from .scan import Scanner
 
 if TYPE_CHECKING:
@@ -232,12 +232,25 @@ class SmbLocation:
         draft, digest = self._drafter.file(wire, temporary, entry, content, throttle, wanted)
         with draft:
             size_bytes = draft.size_bytes
-            self._apply(wire, draft.file, draft.facts, wanted)
-            after = self._publisher.publish(
-                draft, path, replaces, wanted.after_rename(draft.file, draft.facts)
-            )
+            after = self._publish(draft, path, replaces, wanted)
         self._sync_folder(wire, path)
         return Written(size_bytes, digest, wanted.refused(after))
+
+    def _publish(self, draft: Draft, path: str, replaces: Entry | None, wanted: Wanted) -> Facts | None:
+        """Set the draft's metadata, first who may do what, and give it its name."""
+        stays_open = wanted.has_descriptors
+        if stays_open:
+            wanted.set_descriptors(draft.wire, draft.file)
+        basic = wanted.basic(draft.file, draft.facts)
+        touch = Touch(
+            [] if basic is None else [basic],
+            [wanted.after_rename(draft.file, draft.facts)],
+            stays_open=stays_open,
+        )
+        after = self._publisher.publish(draft, path, replaces, touch)
+        if touch.was_refused:
+            wanted.basic_refused()
+        return after
 
     def _check_early(self, wire: Wire, path: str, replaces: Entry | None) -> None:
         """Do not send a large file for nothing; what counts is looked at again when it is published."""
@@ -263,11 +276,8 @@ class SmbLocation:
             return self._set_on(wire, entry, None, wanted)
         temporary = self._folders.name_below(path, self._publisher.names.next())
         with self._drafter.folder(wire, temporary, wanted) as draft:
-            self._apply(wire, draft.file, draft.facts, wanted)
             try:
-                after = self._publisher.publish(
-                    draft, path, replaces, wanted.after_rename(draft.file, draft.facts)
-                )
+                after = self._publish(draft, path, replaces, wanted)
             except EntryError as error:
                 if error.entry_code is not EntryCode.STALE or replaces is not None:
                     raise

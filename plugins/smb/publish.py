@@ -8,6 +8,7 @@ server's another client could still open it: SMB has no rename that checks.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runner.model.entry import Entry, Kind
@@ -25,6 +26,21 @@ if TYPE_CHECKING:
 
 _HOLD_ACCESS = messages.READ_ATTRIBUTES | messages.DELETE
 _HOLD_SHARE = messages.SHARE_READ | messages.SHARE_DELETE  # nobody may write while it is held
+
+
+class Touch:
+    """What to set on a draft before and after it takes its name; afterwards, whether the server refused some.
+
+    `stays_open`: the draft is closed only when it has its name, for its list may keep us from opening it again.
+    """
+
+    __slots__ = ("after", "before", "stays_open", "was_refused")
+
+    def __init__(self, before: Sequence[Request], after: Sequence[Request], *, stays_open: bool) -> None:
+        self.before = before
+        self.after = after
+        self.stays_open = stays_open
+        self.was_refused = False
 
 
 class Publisher:
@@ -63,16 +79,14 @@ class Publisher:
             raise stale(path, reason)
         return opened
 
-    def publish(
-        self, draft: Draft, path: str, replaces: Entry | None, last: Request | None = None
-    ) -> Facts | None:
-        """Give the draft its name, do `last`, and close it; its facts then. Raises STALE when what stands there is not
-        `replaces`."""
+    def publish(self, draft: Draft, path: str, replaces: Entry | None, touch: Touch) -> Facts | None:
+        """Give the draft its name, its times and attributes, and close it; its facts then. Raises STALE when what
+        stands there is not `replaces`."""
         wire = draft.wire
         name = self._folders.name(path)
         if replaces is None:
             draft.keep()
-            return self._renamed(draft, name, path, last, replace=False)
+            return self._renamed(draft, name, path, touch, replace=False)
         try:
             held = self.hold(wire, path, replaces)
         except StatusError as error:
@@ -80,55 +94,60 @@ class Publisher:
                 raise stale(path, "it is no longer there") from error
             raise
         if held.facts.is_directory or draft.facts.is_directory:
-            return self._swapped(draft, held, name, path, last)
+            return self._swapped(draft, held, name, path, touch)
         if held.facts.attributes & messages.READ_ONLY:
-            return self._over_read_only(draft, held, name, path, last)
+            return self._over_read_only(draft, held, name, path, touch)
         try:
             draft.keep()
         except BaseException:
             self._let_go(wire, held)
             raise
-        return self._renamed(draft, name, path, last, replace=True, held=held)
+        return self._renamed(draft, name, path, touch, replace=True, held=held)
 
     def _renamed(
         self,
         draft: Draft,
         name: str,
         path: str,
-        last: Request | None,
+        touch: Touch,
         *,
         replace: bool,
         held: Opened | None = None,
     ) -> Facts | None:
+        """All of it in one message. What fails beside the renaming does not make the content wrong."""
         wire = draft.wire
         requests = [] if held is None else [messages.close(held.file)]
-        requests += [messages.rename(name, draft.file, replace=replace)]
-        *_, renaming = wire.finish(wire.begin(requests, related=False))
+        requests += [*touch.before, messages.rename(name, draft.file, replace=replace)]
+        ending = [*touch.after, messages.close(draft.file, facts=True)]
+        if not touch.stays_open:
+            requests += ending
+        answers = wire.finish(wire.begin(requests, related=False))
+        draft.is_closed = not touch.stays_open
+        renaming = answers[(held is not None) + len(touch.before)]
         if renaming.status == faults.NAME_COLLISION:
             raise stale(path, "something stands there now, maybe spelled in other case; nothing was expected")
         renaming.require()
         draft.is_published = True
-        return _closed(draft, last)
+        if touch.stays_open:
+            answers += wire.finish(wire.begin(ending, related=False))
+        touch.was_refused = any(not answer.ok for answer in answers[held is not None :])
+        return messages.closed(answers[-1].require(), draft.facts)
 
-    def _over_read_only(
-        self, draft: Draft, held: Opened, name: str, path: str, last: Request | None
-    ) -> Facts | None:
+    def _over_read_only(self, draft: Draft, held: Opened, name: str, path: str, touch: Touch) -> Facts | None:
         """A read-only file is not replaced by a server: its attribute goes first, and comes back on failure."""
         wire = draft.wire
         self._let_go(wire, held)
         draft.keep()
         set_attributes(wire, held.facts.name, held.facts.attributes & ~messages.READ_ONLY)
         try:
-            return self._renamed(draft, name, path, last, replace=True)
+            return self._renamed(draft, name, path, touch, replace=True)
         except BaseException:
             with contextlib.suppress(ConnectionFault, StatusError):
                 if wire.is_open and not draft.is_published:
                     set_attributes(wire, held.facts.name, held.facts.attributes)
             raise
 
-    def _swapped(
-        self, draft: Draft, held: Opened, name: str, path: str, last: Request | None
-    ) -> Facts | None:
+    def _swapped(self, draft: Draft, held: Opened, name: str, path: str, touch: Touch) -> Facts | None:
         """Replace a folder by a file or the other way, which no rename does: the old one steps aside, the new one
         takes its name, the old one is removed; a folder that is not empty comes back. For an instant nothing
         stands at the name."""
@@ -160,7 +179,7 @@ class Publisher:
             raise
         self._let_go(wire, held)
         self._folders.forget(path.removesuffix("/") + "/")
-        return _closed(draft, last)
+        return _touched(draft, touch)
 
     def _swap_back(self, draft: Draft, held: Opened, name: str) -> None:
         wire = draft.wire
@@ -219,12 +238,12 @@ class Publisher:
             wire.abandon(wire.begin([messages.close(held.file)]))
 
 
-def _closed(draft: Draft, last: Request | None) -> Facts | None:
-    """Do the last thing to a published file and close it; its facts then."""
-    requests = [] if last is None else [last]
-    requests.append(messages.close(draft.file, facts=True))
-    *_, answer = draft.wire.finish(draft.wire.begin(requests, related=False))
-    return messages.closed(answer.require(), draft.facts)
+def _touched(draft: Draft, touch: Touch) -> Facts | None:
+    """Set times and attributes of a published draft and close it; its facts then."""
+    requests = [*touch.before, *touch.after, messages.close(draft.file, facts=True)]
+    *answers, closing = draft.wire.finish(draft.wire.begin(requests, related=False))
+    touch.was_refused = any(not answer.ok for answer in answers)
+    return messages.closed(closing.require(), draft.facts)
 
 
 def set_attributes(wire: Wire, name: str, attributes: int) -> None:
