@@ -23,22 +23,19 @@ from runner.model.task import Durability
 from . import faults, messages
 from .attributes import Wanted
 from .client import Client
-from .content import received
 from .draft import Draft, Drafter
-from .facts import FactReader, difference, is_plain, same_state
-from .faults import ConnectionFault, StatusError, changed, classified, stale
+from .facts import FactReader, difference, is_plain
+from .faults import StatusError, classified, stale
 from .folders import Folders
+from .lock import RootLock
 from .messages import Facts, Opened
-from .names import LOCK_FILE, TemporaryNames, can_exist, check_path, refuse_name, shown, temporary_execution
+from .names import TemporaryNames, can_exist, check_path, refuse_name, shown, temporary_execution
 from .publish import Publisher, Touch
+from .reading import ContentReader
 from .scan import Scanner
 
 if TYPE_CHECKING:
     from .wire import Wire
-
-_READ_ACCESS = messages.READ_DATA | messages.READ_ATTRIBUTES
-_READ_SHARE = messages.SHARE_READ | messages.SHARE_DELETE  # a file that somebody writes is locked for us
-_READ_OPTIONS = messages.NON_DIRECTORY_FILE | messages.SEQUENTIAL_ONLY
 
 
 class SmbLocation:
@@ -63,7 +60,8 @@ class SmbLocation:
         self._scanner = Scanner(client, self._folders, self._reader)
         self._publisher = Publisher(self._folders, TemporaryNames(settings.execution_id, token))
         self._drafter = Drafter(settings)
-        self._lock: tuple[Wire, bytes] | None = None
+        self._content = ContentReader(self._wire, self._folders)
+        self._lock = RootLock(self._folders)
         try:
             wire = client.open()
             with _at_open(client):
@@ -116,90 +114,7 @@ class SmbLocation:
             raise EntryError(EntryCode.IO_ERROR, path, f"{shown(path)}: {error}") from error
 
     def read(self, entry: Entry, offset: int = 0) -> Iterator[Buffer]:
-        path = entry.path
-        with classified(path, "read"):
-            wire = self._wire(path, "read")
-            self._folders.require(wire, parent_path(path))
-            name = self._folders.name(path)
-            size = entry.size_bytes
-            if offset == 0 and size is not None and entry.version is not None and size <= wire.chunk_bytes:
-                yield from self._read_small(wire, entry, name, size)
-                return
-            opened = self._open_to_read(wire, entry, name)
-            position = min(offset, opened.facts.size_bytes)
-            try:
-                for chunk in received(wire, opened.file, position, opened.facts.size_bytes):
-                    position += len(chunk)
-                    yield chunk
-            except BaseException:
-                if wire.is_open:
-                    wire.abandon(wire.begin([messages.close(opened.file)]))
-                raise
-            answer = wire.ask(messages.close(opened.file, facts=True))[0]
-            _check_unchanged(path, opened.facts, messages.closed(answer.require(), opened.facts), position)
-            # A file that was replaced meanwhile is whole, but no longer what stands at the path.
-            now = self._folders.look_up(wire, path)
-            reason = "it is no longer there" if now is None else difference(entry, now)
-            if reason is not None:
-                raise changed(path, reason)
-
-    def _read_small(self, wire: Wire, entry: Entry, name: str, size: int) -> Iterator[Buffer]:
-        """Opened, read and closed in one message."""
-        options = _READ_OPTIONS | messages.OPEN_REPARSE_POINT
-        requests = [messages.create(name, _READ_ACCESS, _READ_SHARE, messages.OPEN, options)]
-        if size:
-            requests.append(messages.read(0, size))
-        first, *middle, last = wire.ask(*requests, messages.close(facts=True))
-        opened = messages.opened(first.require(), name)
-        if not last.ok:
-            wire.abandon(wire.begin([messages.close(opened.file)]))
-        reason = difference(entry, opened.facts)
-        if reason is not None:
-            raise changed(entry.path, reason)
-        if opened.facts.is_reparse_point:
-            # A file that is kept elsewhere (deduplicated, in a cloud): its content is read through the point.
-            yield from self._read_through(wire, entry, name)
-            return
-        content = messages.content_read(middle[0].require()) if size else memoryview(b"")
-        _check_unchanged(
-            entry.path, opened.facts, messages.closed(last.require(), opened.facts), len(content)
-        )
-        if size:
-            yield content
-
-    def _open_to_read(self, wire: Wire, entry: Entry, name: str) -> Opened:
-        """A file as `entry` says, kept from writers. Raises CHANGED_DURING_TRANSFER, StatusError."""
-        if entry.version is None and self._folders.look_up(wire, entry.path) is None:
-            raise StatusError(faults.NAME_NOT_FOUND)
-        opened = self._opened(wire, name, _READ_OPTIONS | messages.OPEN_REPARSE_POINT)
-        reason = difference(entry, opened.facts)
-        if reason is None and opened.facts.is_reparse_point:
-            wire.abandon(wire.begin([messages.close(opened.file)]))
-            return self._open_through(wire, entry, name)
-        if reason is not None:
-            wire.abandon(wire.begin([messages.close(opened.file)]))
-            raise changed(entry.path, reason)
-        return opened
-
-    def _open_through(self, wire: Wire, entry: Entry, name: str) -> Opened:
-        listed = self._folders.look_up(wire, entry.path)
-        if listed is None or not is_plain(listed):
-            raise changed(entry.path, "it is a link now")
-        return self._opened(wire, name, _READ_OPTIONS)
-
-    def _read_through(self, wire: Wire, entry: Entry, name: str) -> Iterator[Buffer]:
-        opened = self._open_through(wire, entry, name)
-        position = 0
-        for chunk in received(wire, opened.file, 0, opened.facts.size_bytes):
-            position += len(chunk)
-            yield chunk
-        answer = wire.ask(messages.close(opened.file, facts=True))[0]
-        _check_unchanged(entry.path, opened.facts, messages.closed(answer.require(), opened.facts), position)
-
-    @staticmethod
-    def _opened(wire: Wire, name: str, options: int) -> Opened:
-        answer = wire.ask(messages.create(name, _READ_ACCESS, _READ_SHARE, messages.OPEN, options))[0]
-        return messages.opened(answer.require(), name)
+        return self._content.read(entry, offset)
 
     def put(
         self, entry: Entry, content: Iterable[Buffer] | None, replaces: Entry | None, throttle: Throttle
@@ -300,13 +215,7 @@ class SmbLocation:
             self._sync_folder(wire, path)
 
     def close(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None and lock[0].is_open:
-            # Waited for: who opens next shall find it free.
-            with contextlib.suppress(ConnectionFault, StatusError, LocationUnavailableError):
-                before = self._folders.root_facts(lock[0])
-                lock[0].ask(messages.close(lock[1]))
-                self._keep_root_time(lock[0], before)
+        self._lock.release()
         self._client.close()
 
     # SetsAttributes
@@ -462,54 +371,16 @@ class SmbLocation:
         """An open file that nobody else may open, and that the server deletes with the handle: nothing is left,
         also when this process dies."""
         with classified("", "lock"):
-            return self._take_lock(self._wire("", "lock"))
-
-    def _take_lock(self, wire: Wire) -> bool:
-        if self._lock is not None and self._lock[0] is wire:
-            return True
-        self._folders.make_root(wire)
-        before = self._folders.root_facts(wire)
-        answer = wire.ask(
-            messages.create(
-                self._folders.name(LOCK_FILE),
-                messages.READ_DATA | messages.WRITE_DATA | messages.DELETE,
-                messages.SHARE_NONE,
-                messages.OPEN_OR_MAKE,
-                messages.NON_DIRECTORY_FILE | messages.DELETE_ON_CLOSE | messages.OPEN_REPARSE_POINT,
-                messages.HIDDEN,
-                file_id=False,
-            )
-        )[0]
-        if answer.status in (faults.SHARING_VIOLATION, faults.DELETE_PENDING):
-            return False
-        self._lock = (wire, messages.opened(answer.require(), "").file)
-        self._keep_root_time(wire, before)
-        return True
-
-    def _keep_root_time(self, wire: Wire, before: Facts | None) -> None:
-        """The lock's file comes and goes in the root, whose modification time is content to others."""
-        if before is not None:
-            wire.ask(
-                messages.create(
-                    self._client.options.root,
-                    messages.READ_ATTRIBUTES | messages.WRITE_ATTRIBUTES,
-                    messages.SHARE_ALL,
-                    messages.OPEN,
-                    messages.DIRECTORY_FILE,
-                    file_id=False,
-                ),
-                messages.set_basic(written=before.written),
-                messages.close(),
-            )
+            return self._lock.take(self._wire("", "lock"))
 
     # -- connection and checks -------------------------------------------------------------------------------
 
     def _wire(self, path: str, doing: str) -> Wire:
         """The connection for one operation. A lock that was held is taken again on a new one."""
         wire = self._client.wire(path, doing)
-        if self._lock is not None and self._lock[0] is not wire:
+        if self._lock.is_lost(wire):
             with classified(path, doing):
-                if not self._take_lock(wire):
+                if not self._lock.take(wire):
                     message = "the connection broke, and another execution holds the destination's lock now"
                     raise EntryError(EntryCode.UNAVAILABLE, path, message, disposition=Disposition.ABORT)
         return wire
@@ -560,13 +431,6 @@ def _share_root() -> messages.Request:
     return messages.create(
         "", messages.READ_ATTRIBUTES, messages.SHARE_ALL, messages.OPEN, messages.DIRECTORY_FILE
     )
-
-
-def _check_unchanged(path: str, before: Facts, after: Facts | None, position: int) -> None:
-    if position != before.size_bytes:
-        raise changed(path, f"it ended after {position} bytes of {before.size_bytes}")
-    if after is not None and not same_state(before, after):
-        raise changed(path, "it was written while it was read")
 
 
 @contextlib.contextmanager
