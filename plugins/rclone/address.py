@@ -128,13 +128,14 @@ def ftp_address(settings: LocationSettings) -> Address:
         "host": options["host"],
         "port": options.get("port", 990 if tls == "implicit" else 21),
         "user": options.get("user", "anonymous"),
+        # rclone wants one, and servers take any for anonymous.
+        "pass": options.get("password", "anonymous@"),
         # The certificate is checked by the settings of this remote: another one's do not weaken it.
         "no_check_certificate": not options.get("verify_certificate", True),
     }
     if tls != "none":
         remote["tls" if tls == "implicit" else "explicit_tls"] = True
     for ours, theirs in (
-        ("password", "pass"),
         ("encoding", "encoding"),
         ("disable_epsv", "disable_epsv"),
         ("disable_mlsd", "disable_mlsd"),

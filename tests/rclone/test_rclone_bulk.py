@@ -83,8 +83,11 @@ def test_each_file_has_its_own_outcome(pair: Pair) -> None:
         *("done", "changed_during_transfer", "done", "not_found", "done", "stale", "done"),
     ]
     assert {path: content_of(pair.destination, path) for path in ("a", "d/b", "new\nline", "taken", "z")} == {
-        "a": b"a", "d/b": b"d/b", "new\nline": b"new\nline",
-        "taken": b"someone else's", "z": b"z",
+        "a": b"a",
+        "d/b": b"d/b",
+        "new\nline": b"new\nline",
+        "taken": b"someone else's",
+        "z": b"z",
     }
     assert listed(pair.destination) == ["a", "d/", "d/b", "new\nline", "taken", "z"]
     assert list(pair.destination.leftovers()) == []
