@@ -135,10 +135,11 @@ class ObjectLocation:
         )
         self._writer = ContentWriter(client, self._memory, open_settings, settings.sizes)
         self._missing = not self._is_there()
-        if self._missing and not create:
+        if self._missing and not (create and settings.create):
             self.close()
             raise LocationUnavailableError(
-                f"{settings.where}: there is no such bucket", remedy="Make it, or correct the name."
+                f"{settings.where}: there is no such bucket",
+                remedy="Make it, or correct the name.",
             )
 
     def _is_there(self) -> bool:
@@ -371,10 +372,6 @@ class ObjectLocation:
     def _make_bucket(self) -> None:
         if not self._missing or self._is_there_now():
             return
-        if not self._settings.create:
-            raise EntryError(
-                EntryCode.UNAVAILABLE, "", f"{self._settings.where}: there is no such bucket; make it first"
-            )
         self._client.create()
         self._missing = False
 

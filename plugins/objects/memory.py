@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from runner.clock import Clock, SystemClock
 from runner.model.entry import path_bytes
 
 from .client import ObjectFacts, Pairs, Upload
@@ -58,8 +59,9 @@ _DECODER = msgspec.msgpack.Decoder(Record)
 class Memory:
     """The file for one endpoint, bucket and prefix. Every method does nothing, and finds nothing, where it fails."""
 
-    def __init__(self, directory: str | None, identity: str) -> None:
+    def __init__(self, directory: str | None, identity: str, clock: Clock | None = None) -> None:
         """`directory` None: nothing is remembered."""
+        self._clock = clock or SystemClock()
         self._file: str | None = None
         if directory is not None:
             name = hashlib.sha256(path_bytes(identity)).hexdigest()[:32]
@@ -126,13 +128,16 @@ class Memory:
         with self._trying() as database:
             if database is not None:
                 upload = record.upload
+                begun_ns = upload.begun_ns
+                if begun_ns is None:
+                    begun_ns = int(self._clock.now().timestamp() * 1e9)
                 database.execute(
                     "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         path_bytes(upload.key),
                         upload.id,
                         record.execution_id,
-                        upload.begun_ns,
+                        begun_ns,
                         record.size_bytes,
                         record.part_bytes,
                         record.content,

@@ -10,7 +10,7 @@ import collections
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
@@ -25,6 +25,7 @@ from .memory import Memory, UploadRecord
 
 _MIB = 1 << 20
 UNKNOWN_PART_BYTES = 64 * _MIB
+PART_ATTEMPTS = 3
 
 
 class Budget:
@@ -169,13 +170,23 @@ class PartsWriter:
             held = self._held.get(number)
             if held is not None and held.size_bytes == len(body) and held.etag == md5.hex():
                 return msgspec.structs.replace(held, digests=(("md5", md5.hex()),))
-            part = self._client.put_part(self._upload, number, body, md5)
+            part = self._stored_part(number, body, md5)
             if not self._proves(part, md5):
                 message = f"{shown(self._path)}: part {number} arrived damaged"
                 raise EntryError(EntryCode.CHECKSUM_FAILURE, self._path, message)
             return part
         finally:
             PART_BUDGET.give_back(self._part_bytes)
+
+    def _stored_part(self, number: int, body: bytearray, md5: bytes) -> Part:
+        """Storing a part again does no harm: one lost connection need not cost a whole upload."""
+        for _ in range(PART_ATTEMPTS - 1):
+            try:
+                return self._client.put_part(self._upload, number, body, md5)
+            except EntryError as error:
+                if error.disposition is not Disposition.RETRY:
+                    raise
+        return self._client.put_part(self._upload, number, body, md5)
 
     def _proves(self, part: Part, md5: bytes) -> bool:
         return not self._client.features.etag_is_md5 or part.etag == md5.hex()
@@ -209,8 +220,8 @@ class PartsWriter:
         joined = b"".join(bytes.fromhex(digest) for digest in digests if digest is not None)
         return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(digests)}"
 
-    def give_up(self, *, resumable: bool) -> None:
-        """Drop the upload, or (`resumable`, where it is noted) leave it for the next attempt."""
+    def give_up(self) -> None:
+        """Drop the upload. One that cannot be dropped stays noted: the next attempt takes it up again."""
         for _, future in self._flying:
             future.cancel()
         for _, future in self._flying:
@@ -219,8 +230,6 @@ class PartsWriter:
             else:
                 future.exception()
         self._flying.clear()
-        if resumable and self._memory.keeps:
-            return
         with contextlib.suppress(EntryError):
             self._client.abort_upload(self._upload)
             self._memory.forget_upload(self._upload)
@@ -235,16 +244,12 @@ class PartsWriter:
 
 
 @contextlib.contextmanager
-def parts_written(writer: PartsWriter, content_failed: Callable[[], bool]) -> Iterator[PartsWriter]:
-    """The upload is published by the block, or given up. What only the service's own faults interrupted can be taken
-    up again by the next attempt."""
+def parts_written(writer: PartsWriter) -> Iterator[PartsWriter]:
+    """The upload is published by the block, or given up."""
     try:
         yield writer
-    except EntryError as error:
-        writer.give_up(resumable=error.disposition is Disposition.RETRY and not content_failed())
-        raise
     except BaseException:
-        writer.give_up(resumable=False)
+        writer.give_up()
         raise
     finally:
         writer.close()

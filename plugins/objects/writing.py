@@ -53,7 +53,7 @@ class ContentWriter:
     ) -> Written:
         """Store all of `content`, or nothing. STALE when the key is no longer as `standing` says."""
         digest = new_digest(self._settings.digest)
-        source = _Metered(content, digest, throttle)
+        source = _metered(content, digest, throttle)
         single = min(self._sizes.single_bytes, self._client.max_put_bytes)
         first = bytearray()
         for chunk in source:
@@ -126,7 +126,7 @@ class ContentWriter:
         key: str,
         entry: Entry,
         first: Buffer,
-        rest: _Metered,
+        rest: Iterator[Buffer],
         description: Description,
         standing: Standing,
     ) -> int:
@@ -144,7 +144,7 @@ class ContentWriter:
             self._settings.execution_id,
             Condition(absent=standing.etag is None, etag=standing.etag),
         )
-        with parts_written(writer, lambda: rest.failed):
+        with parts_written(writer):
             writer.feed(first)
             for chunk in rest:
                 writer.feed(chunk)
@@ -173,30 +173,12 @@ class ContentWriter:
             )
 
 
-class _Metered:
-    """The chunks, hashed, as fast as the throttle lets them. `failed`: it was the content (or the throttle, which
-    stops executions) that ended the writing."""
-
-    def __init__(self, content: Iterable[Buffer], digest: Any, throttle: Throttle) -> None:
-        self._content = iter(content)
-        self._digest = digest
-        self._throttle = throttle
-        self.failed = False
-
-    def __iter__(self) -> Iterator[Buffer]:
-        return self
-
-    def __next__(self) -> Buffer:
-        try:
-            chunk = next(self._content)
-            self._throttle.take(len(chunk))
-        except StopIteration:
-            raise
-        except BaseException:
-            self.failed = True
-            raise
-        self._digest.update(chunk)
-        return chunk
+def _metered(content: Iterable[Buffer], digest: Any, throttle: Throttle) -> Iterator[Buffer]:
+    """The chunks, hashed, as fast as the throttle lets them."""
+    for chunk in content:
+        throttle.take(len(chunk))
+        digest.update(chunk)
+        yield chunk
 
 
 def new_digest(algorithm: DigestAlgorithm) -> Any:

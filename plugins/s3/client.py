@@ -152,7 +152,8 @@ class S3Client:
 
     def exists(self) -> bool:
         try:
-            self._call("HEAD", None, "look at")
+            # A HEAD of the bucket would have no body to say why it was refused.
+            self.list_page(self.options.prefix, limit=1)
         except EntryError as error:
             if error.entry_code in (EntryCode.NOT_FOUND, EntryCode.UNAVAILABLE) and (
                 error.disposition is not Disposition.RETRY

@@ -8,7 +8,7 @@ from runner.errors import Disposition, EntryCode, EntryError
 from runner.model.wire import terminal_safe
 
 from ..objects.client import ConditionFailedError
-from .wire import WireError, WireTimeoutError
+from .wire import WireError
 
 _SLOW_DOWN = frozenset(
     {
@@ -36,7 +36,7 @@ _CODES: dict[str, EntryCode] = {
     "InvalidDigest": EntryCode.CHECKSUM_FAILURE,
     "XAmzContentSHA256Mismatch": EntryCode.CHECKSUM_FAILURE,
     "XAmzContentChecksumMismatch": EntryCode.CHECKSUM_FAILURE,
-    "IncompleteBody": EntryCode.UNAVAILABLE,
+    "IncompleteBody": EntryCode.TIMEOUT,
     "EntityTooLarge": EntryCode.NO_SPACE,
     "QuotaExceeded": EntryCode.NO_SPACE,
     "XMinioStorageFull": EntryCode.NO_SPACE,
@@ -87,8 +87,9 @@ def refusal(
     message = f"cannot {doing} {terminal_safe(key) or 'the bucket'}: {terminal_safe(said)}{hint}"
     if code in _SLOW_DOWN or (code not in _CODES and status in (429, 500, 502, 503)):
         after = headers.get("retry-after", "")
+        # UNAVAILABLE ends the execution when it lasts; a server that answers may serve all other keys.
         return EntryError(
-            EntryCode.UNAVAILABLE,
+            EntryCode.TIMEOUT,
             key,
             message,
             disposition=Disposition.RETRY,
@@ -105,7 +106,7 @@ def refusal(
 
 
 def lost(error: WireError, key: str, doing: str) -> EntryError:
-    """The error for a connection that broke or was silent."""
-    code = EntryCode.TIMEOUT if isinstance(error, WireTimeoutError) else EntryCode.UNAVAILABLE
+    """The error for a connection that could not be made (UNAVAILABLE), broke or was silent (TIMEOUT)."""
+    code = EntryCode.UNAVAILABLE if error.unsent else EntryCode.TIMEOUT
     message = f"cannot {doing} {terminal_safe(key) or 'the bucket'}: {error}"
     return EntryError(code, key, message, disposition=Disposition.RETRY)

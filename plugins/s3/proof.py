@@ -25,7 +25,7 @@ from ..objects.client import (
     Features,
     ObjectFacts,
 )
-from ..objects.memory import Memory
+from ..objects.memory import Memory, UploadRecord
 from .client import S3Client
 
 _FIRST = b"sync-runner proves what this server does\n"
@@ -37,10 +37,11 @@ PROOF_VERSION = "s3-features-1"
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """`quoted_if_match`: how etags stand in If-Match."""
+    """`quoted_if_match`: how etags stand in If-Match. `complete`: nothing kept the endpoint from showing what it does."""
 
     features: Features
     quoted_if_match: bool = True
+    complete: bool = True
 
 
 _proofs: dict[tuple[str, str], Proof] = {}
@@ -62,8 +63,9 @@ def prove(client: S3Client, memory: Callable[[], Memory], execution_id: str) -> 
                 record = remembered.proved(PROOF_VERSION)
                 proof = _decoded(record)
                 if proof is None:
-                    proof = _tried(client, execution_id)
-                    remembered.keep_proof(PROOF_VERSION, msgspec.json.encode(proof))
+                    proof = _tried(client, remembered, execution_id)
+                    if proof.complete:
+                        remembered.keep_proof(PROOF_VERSION, msgspec.json.encode(proof))
             finally:
                 remembered.close()
             _proofs[name] = proof
@@ -78,19 +80,21 @@ def _decoded(record: bytes | None) -> Proof | None:
         return None
 
 
-def _tried(client: S3Client, execution_id: str) -> Proof:
+def _tried(client: S3Client, memory: Memory, execution_id: str) -> Proof:
     key = f"{client.options.prefix}.sync-runner-{execution_id}-{secrets.token_hex(8)}.part"
     try:
-        return _Trial(client, key).run()
+        return _Trial(client, memory, key, execution_id).run()
     finally:
         with contextlib.suppress(EntryError):
             client.delete(key)
 
 
 class _Trial:
-    def __init__(self, client: S3Client, key: str) -> None:
+    def __init__(self, client: S3Client, memory: Memory, key: str, execution_id: str) -> None:
         self._client = client
+        self._memory = memory
         self._key = key
+        self._execution_id = execution_id
         self._etag: str | None = None
 
     def run(self) -> Proof:
@@ -112,7 +116,7 @@ class _Trial:
         copy_match = self._refuses(lambda: self._copy(facts, facts.etag, Condition(etag=_WRONG)))
         if copy_match:
             copy_match = not self._refuses(lambda: self._copy(facts, facts.etag, Condition(etag=facts.etag)))
-        uploads, complete_absent, complete_match = self._uploads()
+        uploads, complete_absent, complete_match, complete = self._uploads()
         markers = self._keeps_markers()
         delete_match = self._refuses(lambda: client.delete(self._key, _WRONG)) and not self._refuses(
             lambda: client.delete(self._key, self._facts().etag)
@@ -136,6 +140,7 @@ class _Trial:
                 markers=markers,
             ),
             client.quoted_if_match,
+            complete,
         )
 
     def _put(self, body: bytes, condition: Condition, md5: bytes | None = None) -> str | None:
@@ -197,23 +202,28 @@ class _Trial:
         self._etag = self._put(_FIRST, ALWAYS)
         return False
 
-    def _uploads(self) -> tuple[bool, bool, bool]:
-        """Whether uploads in parts work, and whether completing one honours `absent` and an etag."""
+    def _uploads(self) -> tuple[bool, bool, bool, bool]:
+        """Whether uploads in parts work, whether completing one honours `absent` and an etag, and whether that was
+        found out: what fails for a passing reason here must not keep small files from being stored."""
+        try:
+            absent = self._completing_refuses(ABSENT)
+            match = self._completing_refuses(Condition(etag=_WRONG))
+        except EntryError as error:
+            passing = error.disposition is Disposition.RETRY
+            return passing, False, False, not passing
+        return True, absent, match, True
+
+    def _completing_refuses(self, condition: Condition) -> bool:
         client = self._client
-        outcomes = [True, False, False]
-        for index, condition in ((1, ABSENT), (2, Condition(etag=_WRONG))):
-            try:
-                upload = client.begin_upload(self._key, _NOTED)
-            except EntryError as error:
-                if error.disposition is Disposition.RETRY:
-                    raise
-                return False, False, False
-            try:
-                part = client.put_part(upload, 1, _SECOND)
-                outcomes[index] = self._refuses(
-                    lambda: client.complete_upload(upload, [part], _NOTED, condition)  # noqa: B023 - called at once
-                )
-            finally:
-                with contextlib.suppress(EntryError):
-                    client.abort_upload(upload)
-        return outcomes[0], outcomes[1], outcomes[2]
+        upload = client.begin_upload(self._key, _NOTED)
+        # Noted as one that nobody takes up again: should it not be given up here, the next execution does it.
+        abandoned = msgspec.structs.replace(upload, begun_ns=0)
+        self._memory.note_upload(UploadRecord(abandoned, self._execution_id, None, 0, ""))
+        try:
+            part = client.put_part(upload, 1, _SECOND)
+            refused = self._refuses(lambda: client.complete_upload(upload, [part], _NOTED, condition))
+        finally:
+            with contextlib.suppress(EntryError):
+                client.abort_upload(upload)
+                self._memory.forget_upload(upload)
+        return refused
