@@ -110,10 +110,10 @@ def _connect(options: SmbOptions) -> Wire:
             raise RefusedError(str(error), "Check user, domain, password or ticket.") from error
         if isinstance(error, SMBResponseException):
             status = int(error.status)
-            raise RefusedError(_said(status, error), _REMEDIES.get(status)) from error
+            raise RefusedError(_said(status), _REMEDIES.get(status)) from error
         if isinstance(error, SMBException):
             raise RefusedError(str(error)) from error
-        if isinstance(error, OSError | ValueError) and not isinstance(error, UnicodeError):
+        if isinstance(error, OSError | ValueError):
             raise ConnectionFault(str(error)) from error
         raise
     return wire
@@ -160,8 +160,7 @@ def _credentials(options: SmbOptions) -> tuple[Any, str | None]:
     return user, options.password.reveal() if options.password is not None else None
 
 
-def _said(status: int, error: Exception) -> str:
+def _said(status: int) -> str:
     from .faults import status_name
 
-    name = status_name(status)
-    return f"the server refused it ({name})" if name not in str(error) else f"the server refused it: {error}"
+    return f"the server refused it ({status_name(status)})"

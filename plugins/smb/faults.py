@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.errors import Disposition, EntryCode, EntryError
 
+from .messages import DamagedError
 from .names import shown
 
 SUCCESS = 0
@@ -49,6 +50,13 @@ STATUSES: dict[int, tuple[str, EntryCode]] = {
     0xC00000CA: ("NETWORK_ACCESS_DENIED", EntryCode.PERMISSION_DENIED),
     0xC000005A: ("INVALID_OWNER", EntryCode.PERMISSION_DENIED),
     LOGON_FAILURE: ("LOGON_FAILURE", EntryCode.PERMISSION_DENIED),
+    0xC000006A: ("WRONG_PASSWORD", EntryCode.PERMISSION_DENIED),
+    0xC0000064: ("NO_SUCH_USER", EntryCode.PERMISSION_DENIED),
+    0xC0000071: ("PASSWORD_EXPIRED", EntryCode.PERMISSION_DENIED),
+    0xC0000072: ("ACCOUNT_DISABLED", EntryCode.PERMISSION_DENIED),
+    0xC0000193: ("ACCOUNT_EXPIRED", EntryCode.PERMISSION_DENIED),
+    0xC0000234: ("ACCOUNT_LOCKED_OUT", EntryCode.PERMISSION_DENIED),
+    0xC000015B: ("LOGON_TYPE_NOT_GRANTED", EntryCode.PERMISSION_DENIED),
     SHARING_VIOLATION: ("SHARING_VIOLATION", EntryCode.LOCKED),
     0xC0000054: ("FILE_LOCK_CONFLICT", EntryCode.LOCKED),
     0xC0000055: ("LOCK_NOT_GRANTED", EntryCode.LOCKED),
@@ -83,7 +91,7 @@ STATUSES: dict[int, tuple[str, EntryCode]] = {
     0xC000009A: ("INSUFFICIENT_RESOURCES", EntryCode.UNAVAILABLE),
     0xC00000C4: ("UNEXPECTED_NETWORK_ERROR", EntryCode.UNAVAILABLE),
     0xC000020C: ("CONNECTION_DISCONNECTED", EntryCode.UNAVAILABLE),
-    0xC0000011: ("END_OF_FILE", EntryCode.CHANGED_DURING_TRANSFER),
+    END_OF_FILE: ("END_OF_FILE", EntryCode.CHANGED_DURING_TRANSFER),
     0xC0000128: ("FILE_CLOSED", EntryCode.IO_ERROR),
     INVALID_PARAMETER: ("INVALID_PARAMETER", EntryCode.IO_ERROR),
     NOT_SUPPORTED: ("NOT_SUPPORTED", EntryCode.IO_ERROR),
@@ -163,7 +171,7 @@ def of_fault(fault: ConnectionFault, path: str, doing: str) -> EntryError:
 
 
 class classified:
-    """`with classified(path, "write"):` statuses and broken connections inside become EntryErrors."""
+    """`with classified(path, "write"):` statuses, damaged answers and broken connections inside become EntryErrors."""
 
     __slots__ = ("_doing", "_path")
 
@@ -179,16 +187,9 @@ class classified:
             raise of_status(error.status, self._path, self._doing) from error
         if isinstance(error, ConnectionFault):
             raise of_fault(error, self._path, self._doing) from error
-        if isinstance(error, ForeignError):
-            raise error.error from None
-
-
-class ForeignError(Exception):
-    """An exception of the content's own source, carried past those who would take it for a fault here."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
+        if isinstance(error, DamagedError):
+            message = f"cannot {self._doing} {shown(self._path)}: the server's answer makes no sense: {error}"
+            raise EntryError(EntryCode.IO_ERROR, self._path, message) from error
 
 
 def stale(path: str, what: str) -> EntryError:

@@ -1,7 +1,7 @@
 """Bodies of SMB2 requests and answers, packed and read ([MS-SMB2] 2.2, [MS-FSCC] 2.4). Pure.
 
 Answers arrive as one whole message, header included, for offsets in them count from the header's first byte.
-Everything read here comes from a server that may lie: a length or offset that points outside raises ValueError.
+Everything read here comes from a server that may lie: a length or offset that points outside raises DamagedError.
 """
 
 from __future__ import annotations
@@ -57,11 +57,17 @@ _SET = struct.Struct("<HBBIHHI16s")
 _FLUSH = struct.Struct("<HHI16s")
 _IOCTL = struct.Struct("<HHI16sIIIIIIII")
 _LISTED = struct.Struct("<IIQQQQQQIIIBB24sHQ")
+_CONTEXT = struct.Struct("<IHHHHI")
+_FILE_ID = struct.Struct("<Q")
 _QUERY_FILE_ID = struct.pack("<IHHHHI4sI", 0, 16, 4, 0, 0, 0, b"QFid", 0)
 
 EPOCH_TICKS = 116_444_736_000_000_000
 """1970 in FILETIME: hundreds of nanoseconds since 1601."""
 LARGEST_TICKS = (1 << 63) - 1
+
+
+class DamagedError(ValueError):
+    """An answer makes no sense."""
 
 
 class Request(NamedTuple):
@@ -228,18 +234,16 @@ def _file_id(contexts: memoryview) -> int:
     """The file's id out of the create contexts; 0 when the server did not tell."""
     position = 0
     while True:
-        following, name_offset, name_length, _, data_offset, data_length = struct.unpack_from(
-            "<IHHHHI", contexts, position
+        following, name_offset, name_length, _, data_offset, data_length = _unpacked(
+            _CONTEXT, contexts, position
         )
-        name = contexts[position + name_offset : position + name_offset + name_length]
-        if bytes(name) == b"QFid" and data_length >= 8:
-            value: int = struct.unpack_from("<Q", contexts, position + data_offset)[0]
-            return value
+        if data_length >= 8 and bytes(_slice(contexts, position + name_offset, name_length)) == b"QFid":
+            return _unpacked(_FILE_ID, contexts, position + data_offset)[0]
         if following == 0:
             return 0
+        if following < _CONTEXT.size:
+            raise DamagedError("create contexts overlap")
         position += following
-        if following < 16 or position + 16 > len(contexts):
-            raise ValueError("create contexts lead outside the answer")
 
 
 def closed(message: Bytes, before: Facts) -> Facts | None:
@@ -289,14 +293,14 @@ def listed(buffer: memoryview) -> Iterator[Facts]:
     A name that is no valid UTF-16 keeps its lone surrogates.
     """
     position = 0
-    while position < len(buffer):
+    while True:
         (
             following, _, created, accessed, written, changed, size, _,
             attributes, name_length, tag, _, _, _, _, file_id,
         ) = _unpacked(_LISTED, buffer, position)  # fmt: skip
         name = _slice(buffer, position + _LISTED.size, name_length)
         yield Facts(
-            bytes(name).decode("utf-16-le", "surrogatepass"),
+            _text(name),
             created,
             accessed,
             written,
@@ -309,7 +313,7 @@ def listed(buffer: memoryview) -> Iterator[Facts]:
         if following == 0:
             return
         if following < _LISTED.size:
-            raise ValueError("a listing's entries overlap")
+            raise DamagedError("a listing's entries overlap")
         position += following
 
 
@@ -332,14 +336,20 @@ def free_bytes(buffer: memoryview) -> int:
     return value
 
 
+def _text(raw: memoryview) -> str:
+    if len(raw) % 2:
+        raise DamagedError("a name ends within a character")
+    return bytes(raw).decode("utf-16-le", "surrogatepass")
+
+
 def _unpacked(layout: struct.Struct, message: Bytes, offset: int) -> tuple[int, ...]:
     if offset + layout.size > len(message):
-        raise ValueError("an answer is shorter than its kind has to be")
+        raise DamagedError("an answer is shorter than its kind has to be")
     values: tuple[int, ...] = layout.unpack_from(message, offset)
     return values
 
 
 def _slice(message: Bytes, offset: int, length: int) -> memoryview:
     if offset + length > len(message):
-        raise ValueError("an answer names bytes outside itself")
+        raise DamagedError("an answer names bytes outside itself")
     return memoryview(message)[offset : offset + length]
