@@ -1,7 +1,6 @@
 """One container, asked over the REST interface of Azure Blob Storage.
 
-Measured on Azurite (4 KiB blobs, 8 threads): 2 to 2.5 times the requests a second of azure-storage-blob at a quarter
-of its processor time; and unlike obstore it tells metadata and tags with the listing, and sends Content-MD5.
+Why not a library: docs/decisions/0017.
 """
 
 from __future__ import annotations
