@@ -56,6 +56,8 @@ _MESSAGES: tuple[tuple[str, EntryCode, Disposition | None], ...] = (
     ("could only be written to 0", EntryCode.UNAVAILABLE, _RETRY),
     ("could only be replicated to 0", EntryCode.UNAVAILABLE, _RETRY),
     ("Failed to find datanode", EntryCode.UNAVAILABLE, _RETRY),
+    ("No active nodes contain this block", EntryCode.UNAVAILABLE, _RETRY),
+    ("Could not obtain block", EntryCode.UNAVAILABLE, _RETRY),
     ("All datanodes", EntryCode.UNAVAILABLE, _RETRY),
     ("DiskOutOfSpace", EntryCode.NO_SPACE, None),
     ("Pathname too long", EntryCode.NAME_NOT_ALLOWED, None),

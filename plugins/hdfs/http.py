@@ -176,7 +176,7 @@ class NameNodes:
                 decode_content=False,
             )
         except (exceptions.ConnectTimeoutError, exceptions.NewConnectionError) as error:
-            raise _Unconnected(place, isinstance(error, exceptions.ConnectTimeoutError)) from error
+            raise _Unconnected(place, not isinstance(error, exceptions.NewConnectionError)) from error
         except exceptions.TimeoutError as error:
             raise timed_out(f"{place}: no answer within {self._options.timeout_seconds:g} s") from error
         except exceptions.HTTPError as error:

@@ -10,6 +10,7 @@ from runner.errors import EntryCode
 from runner.locations.protocol import Buffer
 
 from .address import Authentication, HdfsOptions
+from .clients import CLIENTS
 from .deadline import Deadline
 from .faults import RemoteFault, fault_of, timed_out, unreachable
 from .identity import USERS
@@ -56,25 +57,37 @@ def configuration(options: HdfsOptions) -> tuple[str, dict[str, str]]:
 
 
 class NativeTransport:
-    """One client of hdfs-native, made when first used and anew after a call that never came back."""
+    """Calls of a client that all locations of the same options share; anew after a call that never came back."""
 
     def __init__(self, options: HdfsOptions, *, durable: bool) -> None:
         """Raises LocationUnavailableError when another user is at work (see `UserClaims`)."""
         self._options = options
         self._durable = durable
         self._deadline = Deadline(options.timeout_seconds)
+        self._url, self._configuration = configuration(options)
+        self._key = (
+            self._url,
+            *sorted(self._configuration.items()),
+            options.user,
+            options.kerberos_principal,
+            options.kerberos_keytab,
+            options.kerberos_cache,
+        )
         self._client: Client | None = None
-        self._has_user = False
         if options.authentication is Authentication.SIMPLE:
             assert options.user is not None
             USERS.take(options.user, options.name)
-            self._has_user = True
+        CLIENTS.hold(self._key)
+        self._is_open = True
 
     def close(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
         self._client = None
         self._deadline.close()
-        if self._has_user:
-            self._has_user = False
+        CLIENTS.let_go(self._key)
+        if self._options.authentication is Authentication.SIMPLE:
             USERS.give_back()
 
     # -- looking ---------------------------------------------------------------------------------------------
@@ -169,38 +182,43 @@ class NativeTransport:
     # -- calls -----------------------------------------------------------------------------------------------
 
     def _connected(self) -> Client:
-        if self._client is None:
-            from hdfs_native import Client
-
-            url, configured = configuration(self._options)
-            options = self._options
-            self._client = self._call(
-                lambda: Client(
-                    url,
-                    configured,
-                    _NOTHING_CONFIGURED,
-                    kerberos_principal=options.kerberos_principal,
-                    kerberos_keytab=options.kerberos_keytab,
-                    kerberos_cache=options.kerberos_cache,
-                )
-            )
+        try:
+            self._client = CLIENTS.get(self._key, self._made)
+        except Exception as error:
+            raise fault_from(error, self._options.cluster) from error
         return self._client
+
+    def _made(self) -> Client:
+        from hdfs_native import Client
+
+        return Client(
+            self._url,
+            self._configuration,
+            _NOTHING_CONFIGURED,
+            kerberos_principal=self._options.kerberos_principal,
+            kerberos_keytab=self._options.kerberos_keytab,
+            kerberos_cache=self._options.kerberos_cache,
+        )
 
     def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         try:
             return self._deadline(function, *arguments)
         except TimeoutError as error:
-            # What hangs keeps its client; the next call gets another.
-            self._client = None
+            self._drop_client()
             raise timed_out(f"{self._options.cluster}: {error}") from error
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
             if not isinstance(error, Exception):
-                self._client = None
+                if type(error).__name__ != "PanicException":
+                    raise
+                self._drop_client()
             raise fault_from(error, self._options.cluster) from error
+
+    def _drop_client(self) -> None:
+        if self._client is not None:
+            CLIENTS.forget(self._key, self._client)
+            self._client = None
 
 
 def fault_from(error: BaseException, cluster: str) -> RemoteFault:

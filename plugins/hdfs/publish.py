@@ -43,6 +43,7 @@ class Publisher:
         self._names = names
         # Folders that stood there a moment ago: asking for each file would cost a round trip.
         self._parents: set[str] = set()
+        self._abandoned: list[str] = []
 
     def put_file(
         self, entry: Entry, content: Iterable[Buffer], replaces: Entry | None, throttle: Throttle
@@ -126,8 +127,7 @@ class Publisher:
         return posixpath.join(posixpath.dirname(place), self._names.next())
 
     def _write(self, draft: str, passing: Passing, entry: Entry) -> None:
-        carries_mode = entry.attributes is not None and entry.attributes.mode is not None
-        mode = _PRIVATE_FILE if carries_mode else _NEW_FILE
+        mode = _first_mode(entry)
         self._with_parents(
             draft, lambda: self._transport.write(draft, passing, entry.size_bytes, mode), passing
         )
@@ -202,10 +202,27 @@ class Publisher:
 
     @contextlib.contextmanager
     def _removed_on_failure(self, draft: str) -> Iterator[None]:
-        """Nothing half-written stays after an exception, as far as the cluster can still be reached."""
+        """Nothing half-written stays after an exception: what cannot be removed now goes with the next write."""
+        self._remove_abandoned()
         try:
             yield
         except BaseException:
+            self._abandoned.append(draft)
             with contextlib.suppress(RemoteFault):
-                self._transport.delete(draft)
+                self._remove_abandoned()
             raise
+
+    def _remove_abandoned(self) -> None:
+        while self._abandoned:
+            self._transport.delete(self._abandoned[-1])
+            self._abandoned.pop()
+
+
+def _first_mode(entry: Entry) -> int:
+    """The mode a file is created with: closed to others as long as it has not the owner that it is to have."""
+    attributes = entry.attributes
+    if attributes is None or attributes.mode is None:
+        return _NEW_FILE
+    if attributes.user is not None or attributes.group is not None or attributes.acls is not None:
+        return _PRIVATE_FILE
+    return attributes.mode & 0o777

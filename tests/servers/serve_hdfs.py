@@ -114,6 +114,8 @@ def serve_hdfs(
     java = program("java", HINT)
     chosen = tuple(ports) or (free_port(), free_port())
     log = folder / "log"
+    # An earlier cluster's word that it is ready says nothing of this one.
+    log.unlink(missing_ok=True)
     argv = [
         java,
         "-Xmx512m",

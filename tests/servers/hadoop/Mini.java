@@ -2,6 +2,8 @@ import java.io.BufferedReader;
 import java.io.File;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.SafeModeAction;
@@ -12,7 +14,7 @@ import org.apache.hadoop.hdfs.MiniDFSNNTopology;
 import org.apache.hadoop.security.UserGroupInformation;
 
 /**
- * A NameNode (or two: high availability) and a DataNode in one process.
+ * A NameNode (or two: high availability) and two DataNodes in one process.
  *
  * <p>Arguments: folder, "format" or "keep", RPC and HTTP port of each NameNode separated by commas
  * (9000,9870 or 9000,9870,9001,9871), then name=value pairs of configuration. Commands come as lines on standard
@@ -20,7 +22,7 @@ import org.apache.hadoop.security.UserGroupInformation;
  */
 public class Mini {
     private static MiniDFSCluster cluster;
-    private static MiniDFSCluster.DataNodeProperties stopped;
+    private static final List<MiniDFSCluster.DataNodeProperties> stopped = new ArrayList<>();
 
     public static void main(String[] arguments) throws Exception {
         Configuration configuration = new Configuration();
@@ -56,6 +58,10 @@ public class Mini {
             cluster.transitionToActive(0);
         }
         cluster.waitActive(0);
+        cluster.triggerBlockReports();
+        while (fileSystem().setSafeMode(SafeModeAction.GET)) {
+            Thread.sleep(20);
+        }
         fileSystem().setPermission(new Path("/"), new FsPermission((short) 0777));
         System.out.println("READY");
         BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -80,11 +86,16 @@ public class Mini {
 
     private static String obey(String[] words) throws Exception {
         switch (words[0]) {
-            case "stop-datanode":
-                stopped = cluster.stopDataNode(0);
+            case "stop-datanodes":
+                while (!cluster.getDataNodes().isEmpty()) {
+                    stopped.add(cluster.stopDataNode(0));
+                }
                 return "";
-            case "start-datanode":
-                cluster.restartDataNode(stopped, true);
+            case "start-datanodes":
+                for (MiniDFSCluster.DataNodeProperties node : stopped) {
+                    cluster.restartDataNode(node, true);
+                }
+                stopped.clear();
                 cluster.waitActive();
                 return "";
             case "safemode":
