@@ -11,14 +11,15 @@ from runner.model.entry import Kind, parent_path
 from runner.model.task import Integrity
 
 from .content import OWN_HASH
-from .faults import changed, shown
+from .faults import changed, means_absent, shown
 from .remote import Listed
 from .writing import Publishing
 
 if TYPE_CHECKING:
     from .location import RcloneLocation
 
-_AT_ONCE = 8
+_AT_ONCE = 16
+_PUBLISHED_AT_ONCE = 32
 _IN_A_ROUND = 200
 _BYTES_IN_A_ROUND = 1 << 30
 
@@ -134,14 +135,14 @@ class _Round:
                 one.error = changed(one.path, reason)
 
     def _look_at_places(self, copies: list[_Copy]) -> None:
+        """Do not move what has no place; publishing looks again."""
         for one, listed in self._files(self._destination, copies, [copy.path for copy in copies]):
             try:
                 replaces = one.copying.replaces
                 if replaces is None or replaces.kind is Kind.FILE:
                     self._destination.judge_place(one.path, replaces, listed)
-                if replaces is None or replaces.kind is Kind.DIRECTORY:
-                    # Also what one look at files cannot see: a folder in the place.
-                    self._destination.expect_place(one.path, replaces, clear=False)
+                else:
+                    self._destination.expect_place(one.path, replaces, clear=not self._moves)
             except EntryError as error:
                 one.error = error
 
@@ -153,7 +154,6 @@ class _Round:
             self._throttle.take(size)
             config: dict[str, Any] = {}
             if not self._moves:
-                self._destination.expect_place(one.path, one.copying.replaces)
                 config["NoCheckDest"] = self._destination.writer.publishing is not Publishing.UNIQUE
             requests.append(remote.copy_request(self._source.remote, one.source_path, one.target, config))
         total = sum(one.listed.Size for one in copies if one.listed is not None)
@@ -191,14 +191,48 @@ class _Round:
     def _publish(self, copies: list[_Copy]) -> None:
         if not self._moves:
             return
-        for one in copies:
-            try:
+        # In small groups: between a look at a place and the rename another writer could take it.
+        for start in range(0, len(copies), _PUBLISHED_AT_ONCE):
+            group = copies[start : start + _PUBLISHED_AT_ONCE]
+            self._look_at_places(group)
+            self._look_for_folders([one for one in group if one.error is None])
+            for one in group:
                 replaces = one.copying.replaces
-                self._destination.expect_place(one.path, replaces)
-                size = one.listed.Size if one.listed is not None else 0
-                self._destination.writer.rename(one.target, one.path, replaces, size)
-            except EntryError as error:
-                one.error = error
+                if one.error is None and replaces is not None and replaces.kind is Kind.DIRECTORY:
+                    try:
+                        self._destination.expect_place(one.path, replaces)
+                    except EntryError as error:
+                        one.error = error
+            self._rename([one for one in group if one.error is None])
+
+    def _look_for_folders(self, copies: list[_Copy]) -> None:
+        """Where no file stands a folder may: some servers would replace it by a file, with all that is in it."""
+        remote = self._destination.remote
+        free = [one for one in copies if one.copying.replaces is None]
+        requests = [remote.listing_request(one.path) for one in free]
+        results = remote.batch("operations/list", requests, concurrency=_AT_ONCE)
+        for one, result in zip(free, results, strict=True):
+            error = remote.result_error(result, one.path, "look at")
+            if error is None or not means_absent(error):
+                try:
+                    self._destination.expect_place(one.path, None)
+                except EntryError as refused:
+                    one.error = refused
+
+    def _rename(self, copies: list[_Copy]) -> None:
+        remote = self._destination.remote
+        requests = [remote.move_request(one.target, one.path, checked=False) for one in copies]
+        total = sum(one.listed.Size for one in copies if one.listed is not None)
+        results = remote.batch("operations/movefile", requests, concurrency=_AT_ONCE, size_bytes=total)
+        for one, result in zip(copies, results, strict=True):
+            one.error = remote.result_error(result, one.path, "move", one.target)
+            if one.error is not None and one.copying.replaces is not None:
+                try:
+                    size = one.listed.Size if one.listed is not None else 0
+                    self._destination.writer.rename(one.target, one.path, one.copying.replaces, size)
+                    one.error = None
+                except EntryError as error:
+                    one.error = error
 
     # -- their parts -----------------------------------------------------------------------------------------
 

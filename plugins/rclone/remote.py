@@ -5,12 +5,9 @@ Paths are ours; they are converted here and nowhere else.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import os
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -21,14 +18,13 @@ from runner.model.entry import parent_path
 from .engine import Engine
 from .faults import classify, is_bad_request, means_absent, shown, unavailable
 from .names import to_rclone
-from .wire import Connection, Connections, RefusedError, WireError, refused, wire_error
+from .times import parse_time
+from .upload import BYTES_PER_SECOND, Upload
+from .wire import Connections, RefusedError, WireError, refused, wire_error
 
 NO_TIMES = 1 << 60
 """rclone's Precision where times of ours are not kept is 100 years; anything near it means that."""
-_BYTES_PER_SECOND = 256 << 10
-"""The slowest transfer that is not taken for one that hangs."""
 _CHUNK = 1 << 20
-_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class Listed(msgspec.Struct, gc=False):
@@ -115,9 +111,11 @@ class Remote:
 
     def listing(self, path: str, *, times: bool) -> list[Listed]:
         """What a folder holds, unsorted. Raises NOT_FOUND or KIND_CONFLICT where there is none."""
-        options = {"noMimeType": True, "noModTime": not times}
-        answer = self.call("operations/list", path, "list", self._place(path) | {"opt": options})
+        answer = self.call("operations/list", path, "list", self.listing_request(path, times=times))
         return msgspec.json.decode(answer, type=_Listing).held
+
+    def listing_request(self, path: str, *, times: bool = False) -> dict[str, Any]:
+        return self._place(path) | {"opt": {"noMimeType": True, "noModTime": not times}}
 
     def file(self, path: str, hash_type: str | None = None) -> Listed | None:
         """The file at `path`, None when no file is there."""
@@ -178,10 +176,13 @@ class Remote:
     def move(self, path: str, target: str, *, checked: bool, size_bytes: int = 0) -> None:
         """Move a file onto `target`. Unless `checked`, the storage itself replaces what stands there, in one step
         where it can; `checked`: rclone removes that first."""
+        parameters = self.move_request(path, target, checked=checked)
+        self.call("operations/movefile", path, "move", parameters, also=(target,), size_bytes=size_bytes)
+
+    def move_request(self, path: str, target: str, *, checked: bool) -> dict[str, Any]:
         # rclone drops the moved file when it holds it equal (by size and time) to what stands there: never here.
         config = {"IgnoreTimes": True, "NoCheckDest": not checked}
-        parameters = self._between(self, path, target) | {"_config": config}
-        self.call("operations/movefile", path, "move", parameters, also=(target,), size_bytes=size_bytes)
+        return self._between(self, path, target) | {"_config": config}
 
     def take(
         self, source: Remote, path: str, target: str, size_bytes: int, config: dict[str, Any] | None = None
@@ -203,7 +204,7 @@ class Remote:
         error when the content ends early."""
         if size_bytes == 0:
             return
-        connections = self._connections(path)
+        connections = self.connections(path)
         connection = connections.take()
         whole = False
         try:
@@ -216,7 +217,7 @@ class Remote:
                         EntryCode.CHANGED_DURING_TRANSFER, path, f"{shown(path)}: it is shorter now"
                     )
                 if response.status != (206 if offset else 200):
-                    raise self._classified(refused(response.read(), response.status), path, "read")
+                    raise self.classified(refused(response.read(), response.status), path, "read")
                 if response.length != size_bytes:
                     raise EntryError(
                         EntryCode.CHANGED_DURING_TRANSFER,
@@ -233,7 +234,7 @@ class Remote:
                 response.read()
             whole = True
         except (OSError, http.client.HTTPException) as error:
-            raise self._failed(wire_error(error, "read", self.timeout_seconds), path) from error
+            raise self.failed(wire_error(error, "read", self.timeout_seconds), path) from error
         finally:
             if whole:
                 connections.give_back(connection)
@@ -289,25 +290,25 @@ class Remote:
         rounds: int = 1,
     ) -> bytes:
         """The raw answer. Raises EntryError with `path`."""
-        seconds = self.timeout_seconds * rounds + size_bytes / _BYTES_PER_SECOND
+        seconds = self.timeout_seconds * rounds + size_bytes / BYTES_PER_SECOND
         try:
-            return self._connections(path).call(command, parameters, seconds)
+            return self.connections(path).call(command, parameters, seconds)
         except RefusedError as error:
-            raise self._classified(error, path, doing, *also) from error
+            raise self.classified(error, path, doing, *also) from error
         except WireError as error:
-            raise self._failed(error, path) from error
+            raise self.failed(error, path) from error
 
-    def _connections(self, path: str) -> Connections:
+    def connections(self, path: str) -> Connections:
         try:
             return self.engine.connections()
         except WireError as error:
-            raise self._failed(error, path) from error
+            raise self.failed(error, path) from error
 
-    def _classified(self, error: RefusedError, path: str, doing: str, *also: str) -> EntryError:
+    def classified(self, error: RefusedError, path: str, doing: str, *also: str) -> EntryError:
         names = (self._root, *(to_rclone(name) for name in (path, *also)))
         return classify(self.engine.redacted(error.text), path, doing, names=names)
 
-    def _failed(self, error: WireError, path: str) -> EntryError:
+    def failed(self, error: WireError, path: str) -> EntryError:
         if error.timed_out:
             return EntryError(EntryCode.TIMEOUT, path, f"{shown(path)}: {error}")
         return unavailable(path, f"{shown(path)}: {error}")
@@ -325,107 +326,3 @@ class Remote:
 
     def _url(self, path: str) -> str:
         return "/" + urllib.parse.quote(f"[{self.fs}]/{to_rclone(path)}", safe="/")
-
-
-class Upload:
-    """A stream of unknown length on its way to a new file. `finish` it; otherwise `abandon` leaves nothing."""
-
-    def __init__(self, remote: Remote, folder: str, name: str, config: dict[str, Any]) -> None:
-        self._remote = remote
-        self._path = folder + name
-        self._connections = remote._connections(self._path)
-        self._connection: Connection = self._connections.take()
-        self._boundary = os.urandom(16).hex()
-        query = urllib.parse.urlencode(
-            {
-                "fs": remote.fs,
-                "remote": to_rclone(folder),
-                "_config": msgspec.json.encode(config).decode("ascii"),
-            }
-        )
-        leaf = urllib.parse.quote(to_rclone(name), safe="")
-        with self._errors():
-            connection = self._connection
-            connection.limit(remote.timeout_seconds)
-            connection.putrequest("POST", f"/operations/uploadfile?{query}")
-            for header, value in self._connections.headers(
-                Content_Type=f"multipart/form-data; boundary={self._boundary}", Transfer_Encoding="chunked"
-            ).items():
-                connection.putheader(header, value)
-            connection.endheaders()
-            self._send(
-                f'--{self._boundary}\r\nContent-Disposition: form-data; name="file"; '
-                f"filename*=UTF-8''{leaf}\r\nContent-Type: application/octet-stream\r\n\r\n".encode("ascii")
-            )
-
-    def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        if len(chunk):
-            with self._errors():
-                self._send(chunk)
-
-    def finish(self, size_bytes: int) -> None:
-        """Say that this was all, and wait until the storage has it."""
-        seconds = self._remote.timeout_seconds + size_bytes / _BYTES_PER_SECOND
-        with self._errors():
-            self._connection.limit(seconds)
-            self._send(f"\r\n--{self._boundary}--\r\n".encode("ascii"))
-            self._connection.send(b"0\r\n\r\n")
-            with self._connection.getresponse() as response:
-                body = response.read()
-        self._connections.give_back(self._connection)
-        if response.status != 200:
-            raise self._remote._classified(refused(body, response.status), self._path, "write")
-
-    def abandon(self) -> None:
-        """Break off: the daemon removes what it has of the file."""
-        self._connection.close()
-
-    def _send(self, chunk: bytes | bytearray | memoryview) -> None:
-        self._connection.send(b"%x\r\n" % len(chunk))
-        self._connection.send(chunk)
-        self._connection.send(b"\r\n")
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, http.client.HTTPException) as error:
-            told = self._refusal()
-            self._connection.close()
-            if told is not None:
-                raise self._remote._classified(told, self._path, "write") from error
-            raise self._remote._failed(
-                wire_error(error, "uploadfile", self._remote.timeout_seconds), self._path
-            ) from error
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def _refusal(self) -> RefusedError | None:
-        """What the daemon said before it stopped listening: a full disk is told in the middle of a stream."""
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            self._connection.limit(1.0)
-            with self._connection.getresponse() as response:
-                return refused(response.read(), response.status)
-        return None
-
-
-def parse_time(text: str) -> int | None:
-    """RFC 3339 in UTC with up to nine decimals -> nanoseconds since 1970; None for anything else."""
-    if len(text) < 20 or text[-1] != "Z":
-        return None
-    try:
-        days = date(int(text[:4]), int(text[5:7]), int(text[8:10])).toordinal() - _EPOCH
-        seconds = days * 86_400 + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
-        fraction = text[20:-1]
-        return seconds * 1_000_000_000 + (int(fraction.ljust(9, "0")) if fraction else 0)
-    except ValueError:
-        return None
-
-
-def format_time(mtime_ns: int) -> str:
-    """Nanoseconds since 1970 as RFC 3339 in UTC."""
-    seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
-    days, rest = divmod(seconds, 86_400)
-    day = date.fromordinal(_EPOCH + days)
-    return f"{day}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}.{nanoseconds:09d}Z"

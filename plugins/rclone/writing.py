@@ -14,7 +14,8 @@ from runner.model.task import Integrity
 
 from .content import SMALL_BYTES, Passing, Spool, common_hash, encrypted_size, spooled
 from .faults import changed, shown
-from .remote import Information, Listed, Remote, format_time
+from .remote import Information, Listed, Remote
+from .times import format_time
 
 _LARGEST_STREAM = 32 << 30
 """Object stores split a stream of unknown length into few enough parts only up to about this size."""
