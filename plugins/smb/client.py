@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import Disposition, EntryCode, EntryError, LocationUnavailableError
 
-from .faults import ConnectionFault, of_fault
+from .faults import BAD_NETWORK_NAME, STATUSES, ConnectionFault, of_fault, status_name
 from .options import SmbOptions
 
 if TYPE_CHECKING:
@@ -78,11 +78,8 @@ class Client:
             wire.disconnect()
 
     def _connected(self) -> Wire:
-        wire = self._wire
-        if wire is not None and wire.is_open and not wire.is_stale():
-            return wire
-        if wire is not None:
-            wire.close()
+        if self._wire is not None:
+            self._wire.close()
         self._wire = _connect(self.options)
         self.made += 1
         return self._wire
@@ -90,7 +87,12 @@ class Client:
 
 def _connect(options: SmbOptions) -> Wire:
     """A new connection. Raises RefusedError or ConnectionFault."""
-    from smbprotocol.exceptions import SMBAuthenticationError, SMBException, SMBResponseException
+    from smbprotocol.exceptions import (
+        SMBAuthenticationError,
+        SMBConnectionClosed,
+        SMBException,
+        SMBResponseException,
+    )
 
     from .handshake import Handshake
     from .wire import Wire
@@ -106,11 +108,20 @@ def _connect(options: SmbOptions) -> Wire:
         _set_up(wire, handshake, options)
     except BaseException as error:
         wire.close()
+        if isinstance(error, ImportError):
+            raise RefusedError(
+                f"Kerberos needs a package that is not installed ({error})",
+                "Install it: pip install 'smbprotocol[kerberos]' (built against the system's Kerberos libraries).",
+            ) from error
         if isinstance(error, SMBAuthenticationError):
             raise RefusedError(str(error), "Check user, domain, password or ticket.") from error
         if isinstance(error, SMBResponseException):
             status = int(error.status)
+            if STATUSES.get(status, ("", None))[1] is EntryCode.UNAVAILABLE and status != BAD_NETWORK_NAME:
+                raise ConnectionFault(_said(status)) from error
             raise RefusedError(_said(status), _REMEDIES.get(status)) from error
+        if isinstance(error, SMBConnectionClosed):
+            raise ConnectionFault(str(error)) from error
         if isinstance(error, SMBException):
             raise RefusedError(str(error)) from error
         if isinstance(error, OSError | ValueError):
@@ -161,6 +172,4 @@ def _credentials(options: SmbOptions) -> tuple[Any, str | None]:
 
 
 def _said(status: int) -> str:
-    from .faults import status_name
-
     return f"the server refused it ({status_name(status)})"

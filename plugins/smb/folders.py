@@ -177,14 +177,17 @@ class Folders:
         for one in self._unknown(folder):
             facts = self.finish_look_up(wire, one, self.begin_look_up(wire, one))
             if facts is None:
-                self._make_one(wire, one)
+                if self.make_one(wire, one):
+                    self.remember(one)
+                    continue
                 facts = self.finish_look_up(wire, one, self.begin_look_up(wire, one))
                 if facts is None:
                     raise stale(one, "a folder of this name, spelled in other case, stands there already")
             _require_plain_folder(one, facts)
             self.remember(one)
 
-    def _make_one(self, wire: Wire, folder: str) -> None:
+    def make_one(self, wire: Wire, folder: str) -> bool:
+        """Make a folder whose parent is there; False when something has its name, maybe in another spelling."""
         first, last = wire.ask(
             messages.create(
                 self.name(folder),
@@ -196,8 +199,10 @@ class Folders:
             ),
             messages.close(),
         )
-        if first.status != faults.NAME_COLLISION:
-            _tidy(wire, messages.opened(first.require(), folder).file, last)
+        if first.status == faults.NAME_COLLISION:
+            return False
+        _tidy(wire, messages.opened(first.require(), folder).file, last)
+        return True
 
     # -- what is known ---------------------------------------------------------------------------------------
 

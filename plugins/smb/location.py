@@ -189,6 +189,9 @@ class SmbLocation:
             if replaces is not None and replaces.kind is not Kind.DIRECTORY:
                 raise stale(path, "it is a folder now")
             return self._set_on(wire, entry, None, wanted)
+        if standing is None and replaces is None and wanted.is_nothing:
+            self._folders.make(wire, path)
+            return Written(refused=wanted.refused(None))
         temporary = self._folders.name_below(path, self._publisher.names.next())
         with self._drafter.folder(wire, temporary, wanted) as draft:
             try:
@@ -246,13 +249,24 @@ class SmbLocation:
                 reason = "it is a link now"
             if reason is not None:
                 raise stale(path, reason)
-            self._apply(wire, opened.file, opened.facts, wanted)
+            # First who may do what, times last.
+            if wanted.has_descriptors:
+                wanted.set_descriptors(wire, opened.file)
         except BaseException:
             if wire.is_open:
                 wire.abandon(wire.begin([messages.close(opened.file)]))
             raise
-        answer = wire.ask(messages.close(opened.file, facts=True))[0]
-        return Written(refused=wanted.refused(messages.closed(answer.require(), opened.facts)))
+        basic = wanted.basic(opened.file, opened.facts)
+        requests = [messages.close(opened.file, facts=True)]
+        if basic is not None:
+            requests.insert(0, basic)
+        *setting, closing = wire.finish(wire.begin(requests, related=False))
+        for answer in setting:
+            if answer.status in faults.DENIED or answer.status in faults.UNABLE:
+                wanted.basic_refused()
+            else:
+                answer.require()
+        return Written(refused=wanted.refused(messages.closed(closing.require(), opened.facts)))
 
     @staticmethod
     def _open_to_set(wire: Wire, name: str, wanted: Wanted) -> Opened:
@@ -270,19 +284,6 @@ class SmbLocation:
                 wanted.without_descriptors()
                 continue
             return messages.opened(answer.require(), name)
-
-    @staticmethod
-    def _apply(wire: Wire, file: bytes, present: Facts, wanted: Wanted) -> None:
-        """Set what is wanted on an open file: first who may do what, times last."""
-        if wanted.has_descriptors:
-            wanted.set_descriptors(wire, file)
-        basic = wanted.basic(file, present)
-        if basic is not None:
-            answer = wire.ask(basic)[0]
-            if answer.status in faults.DENIED or answer.status in faults.UNABLE:
-                wanted.basic_refused()
-            else:
-                answer.require()
 
     # Renames
 

@@ -7,7 +7,6 @@ and its owner makes another one. Imported only when a location is opened.
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import struct
 import time
@@ -313,21 +312,6 @@ class Wire:
         except OSError as error:
             raise self._broken(ConnectionFault(f"the connection broke: {error.strerror or error}")) from error
         return buffer
-
-    def is_stale(self) -> bool:
-        """True when the server has closed the connection while it was not used."""
-        if self._socket is None:
-            return True
-        if self._waiting:
-            return False
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        if not poll.poll(0):
-            return False
-        try:
-            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except OSError:
-            return True
 
     def _silence(self) -> Silence:
         return Silence(f"the server did not answer within {self.timeout_seconds:g} s")

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -216,6 +217,14 @@ def test_what_cannot_be_opened_says_why(
         SMB.open(settings, OpenSettings(), create=True)
     assert caught.value.remedy
     assert "secret" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+@pytest.mark.skipif(find_spec("gssapi") is not None, reason="Kerberos is installed")
+@pytest.mark.parametrize("more", [{}, {"keytab": "k"}, {"ccache": "c"}])
+def test_kerberos_without_its_package_says_what_to_install(samba: Samba, more: dict[str, str]) -> None:
+    with pytest.raises(LocationUnavailableError, match="Kerberos needs a package") as caught:
+        SMB.open(samba.settings(auth="kerberos", **more), OpenSettings(), create=True)
+    assert "smbprotocol[kerberos]" in (caught.value.remedy or "")
 
 
 def test_a_share_that_is_read_only_says_so(samba: Samba) -> None:
