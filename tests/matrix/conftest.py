@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from matrix_support import Endpoints
+
+pytest.register_assert_rewrite("matrix_support", "matrix_pages", "servers.real_pair")
+
+from matrix_support import Endpoints  # noqa: E402
 
 
 @pytest.fixture(scope="session")
