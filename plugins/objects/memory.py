@@ -193,8 +193,16 @@ class Memory:
     @contextlib.contextmanager
     def _trying(self) -> Iterator[sqlite3.Connection | None]:
         """The database, or None. What SQLite cannot do is not done; a file that is none is thrown away."""
+        database: sqlite3.Connection | None = None
+        with self._forgiving():
+            database = self._opened()
+        with self._forgiving():
+            yield database
+
+    @contextlib.contextmanager
+    def _forgiving(self) -> Iterator[None]:
         try:
-            yield self._opened()
+            yield
         except (sqlite3.OperationalError, OSError):
             # Locked, full, read-only: another time.
             self.close()

@@ -19,10 +19,10 @@ from runner.model.entry import Attributes, Entry, Kind
 from .client import Description, ObjectFacts, Pairs
 
 MAX_LINK_BYTES = 4096
-_NANOSECONDS = re.compile(r"(-?\d{1,19})ns")
-_SPLIT = re.compile(r"(-?\d{1,12})/(\d{1,9})")
-_MILLISECONDS = re.compile(r"-?\d{1,16}")
-_RCLONE = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9})\d*)?")
+_NANOSECONDS = re.compile(r"(-?[0-9]{1,19})ns")
+_SPLIT = re.compile(r"(-?[0-9]{1,12})/([0-9]{1,9})")
+_MILLISECONDS = re.compile(r"-?[0-9]{1,16}")
+_RCLONE = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9})[0-9]*)?")
 _OCTAL = re.compile(r"0?[0-7]{1,7}")
 _TYPES = {Kind.FILE: stat.S_IFREG, Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK}
 
