@@ -41,7 +41,8 @@ def describe(settings: LocationSettings) -> str:
     options = Options.of(settings)
     source = expected_mount(settings, options).sources[0].rstrip("/")
     where = f", mounted at {options.mounted_at}" if options.mounted_at is not None else ""
-    return terminal_safe(f"{settings.type} {source}/{options.path}{where}")
+    folder = f"/{options.path}" if options.path else ""
+    return terminal_safe(f"{settings.type} {source}{folder}{where}")
 
 
 def open_location(settings: LocationSettings, open_settings: OpenSettings, *, create: bool) -> Location:

@@ -43,6 +43,7 @@ def schema_of(location_type: str) -> Mapping[str, Any]:
         "not": {"required": ["mounted_at"]},
     }
     ways: list[dict[str, Any]] = [one_way, mounts]
+    expected = "mounted_at (where it is mounted), or mount: true, and not both"
     if "without_mount" in own:
         ways = [
             {**way, "not": {"anyOf": [way.get("not", False), *_present(own["without_mount"])]}}
@@ -53,6 +54,13 @@ def schema_of(location_type: str) -> Mapping[str, Any]:
             "not": {"anyOf": _present(["mounted_at", *mounted_only])},
         }
         ways.append(no_mount)
+        expected = (
+            "mounted_at or mount: true for a mount (not both; with version, "
+            + ", ".join(mounted_only)
+            + "), or none of these for NFSv3 without a mount (with "
+            + ", ".join(own["without_mount"])
+            + ")"
+        )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": own["title"],
@@ -61,7 +69,7 @@ def schema_of(location_type: str) -> Mapping[str, Any]:
         "additionalProperties": False,
         "required": own["required"],
         "examples": own["examples"],
-        "anyOf": ways,
+        "allOf": [{"x-expected": expected, "anyOf": ways}],
         "properties": {
             **{
                 name: parts["repeated"][one] if isinstance(one, str) else one

@@ -144,9 +144,7 @@ class Session:
             assert self._mounted is not None
             number, text = self._mounted
             if number != 0:
-                raise (MountRefused if "RPC error: Mount failed" in text or "MNT" in text else SessionError)(
-                    text
-                )
+                raise (MountRefused if "MNT3ERR" in text else SessionError)(_readable(text))
             handle = lib.nfs_get_rootfh(context).contents
             self.root = ctypes.string_at(handle.value, handle.length)
             self._rpc = lib.nfs_get_rpc_context(context)
@@ -274,7 +272,7 @@ class Session:
 
     def _error_text(self) -> str:
         text = self._library.nfs_get_error(self._context) if self._context is not None else None
-        return text.decode("utf-8", "replace") if text else "no reason was given"
+        return _readable(text.decode("utf-8", "replace")) if text else "no reason was given"
 
     def _answered(self, _: int | None, status: int, result: int | None, number: int | None) -> None:
         """libnfs's callback. An exception would be lost in C: it is kept, and raised by who waits."""
@@ -299,3 +297,8 @@ class Session:
             self._mounted = (error, reason)
         except BaseException as raised:
             self._interrupt = raised
+
+
+def _readable(text: str) -> str:
+    """libnfs's words for the most common mistake tell how it noticed, not what it is."""
+    return "the connection was refused or cut" if "POLLHUP" in text or "reconnect" in text else text

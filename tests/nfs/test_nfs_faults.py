@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,7 +48,6 @@ def test_a_stopped_server_is_a_timeout_in_bounded_time(own_server: Ganesha) -> N
     settings = own_server.settings(timeout="1s", connect_timeout="1s")
     with opened(settings) as location:
         entry = put_file(location, "a", BIG)
-        assert own_server.process is not None
         stream = iter(location.read(entry))
         next(stream)
         acts: list[Callable[[], Any]] = [
@@ -60,14 +58,14 @@ def test_a_stopped_server_is_a_timeout_in_bounded_time(own_server: Ganesha) -> N
             lambda: location.remove(entry),
             lambda: location.identity(),
         ]
-        own_server.process.send_signal(signal.SIGSTOP)
+        own_server.pause()
         try:
             for act in acts:
                 began = time.monotonic()
                 raised(EntryCode.TIMEOUT, act)
                 assert time.monotonic() - began < 5
         finally:
-            own_server.process.send_signal(signal.SIGCONT)
+            own_server.go_on()
         assert paths(location) == ["a"]
         assert content_of(location, "a") == BIG
         put_file(location, "b", b"now")
@@ -76,12 +74,10 @@ def test_a_stopped_server_is_a_timeout_in_bounded_time(own_server: Ganesha) -> N
 
 def test_a_server_stopped_in_the_middle_of_a_file(own_server: Ganesha) -> None:
     settings = own_server.settings(timeout="1s", connect_timeout="1s")
-    process = own_server.process
-    assert process is not None
 
     def content() -> Iterator[bytes]:
         yield BIG[:2_000_000]
-        process.send_signal(signal.SIGSTOP)
+        own_server.pause()
         yield BIG[2_000_000:]
 
     with opened(settings) as location:
@@ -89,7 +85,7 @@ def test_a_server_stopped_in_the_middle_of_a_file(own_server: Ganesha) -> None:
         try:
             raised(EntryCode.TIMEOUT, lambda: location.put(file_entry("a", BIG), content(), None, FREE))
         finally:
-            process.send_signal(signal.SIGCONT)
+            own_server.go_on()
         location.put(file_entry("a", BIG), [BIG], None, FREE)
         assert content_of(location, "a") == BIG
         assert paths(location) == ["a", "old"]

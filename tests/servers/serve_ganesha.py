@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import itertools
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -135,6 +136,17 @@ class Ganesha:
         self.process.wait()
         self.process = None
 
+    def pause(self) -> None:
+        """Stop the server as a machine that hangs; it has stopped when this returns."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        # Threads stop one by one, each after what it was doing.
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def go_on(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def accepts(self, port: int) -> None:
         socket.create_connection((self.address, port), timeout=5).close()
 
@@ -145,21 +157,31 @@ def _run(*argv: str) -> None:
         raise AssertionError(f"{' '.join(argv)}: {done.stderr.strip()}")
 
 
+def _claim_subnet(ip: str) -> tuple[str, str, str]:
+    """(subnet, this end, that end) of the range kept for such tests (RFC 2544) that nobody else here uses.
+
+    Its route is claimed as a black hole: while the pair is down, nothing may leave by the default route.
+    """
+    for attempt in range(os.getpid(), os.getpid() + 64):
+        base = attempt % 16384
+        subnet, here, there = (f"198.18.{base // 64}.{base % 64 * 4 + end}" for end in range(3))
+        argv = [ip, "route", "add", "blackhole", f"{subnet}/30", "metric", "9999"]
+        if subprocess.run(argv, capture_output=True).returncode == 0:
+            return f"{subnet}/30", here, there
+    raise AssertionError("no subnet of 198.18.0.0/16 is free: is this a namespace where routes may be added?")
+
+
 @contextlib.contextmanager
 def _namespace(ip: str) -> Iterator[tuple[str, str]]:
     """(name, address of its end) of a network namespace joined to this one by a veth pair, and to nothing else."""
-    number = os.getpid() % 16384
-    name = f"sync-runner-{os.getpid()}"
-    subnet = f"198.18.{number // 64}.{number % 64 * 4}/30"
-    here, there = (f"198.18.{number // 64}.{number % 64 * 4 + end}" for end in (1, 2))
-    veth = f"srn{os.getpid()}"
+    own = f"{os.getpid()}-{next(_counter)}"
+    name, veth = f"sync-runner-{own}", f"sr{own}"
     with contextlib.ExitStack() as stack:
 
         def undo(*argv: str) -> None:
             stack.callback(subprocess.run, argv, capture_output=True)
 
-        # While the pair is down, nothing for it may leave by the default route.
-        _run(ip, "route", "add", "blackhole", subnet, "metric", "9999")
+        subnet, here, there = _claim_subnet(ip)
         undo(ip, "route", "del", "blackhole", subnet, "metric", "9999")
         _run(ip, "netns", "add", name)
         undo(ip, "netns", "del", name)
