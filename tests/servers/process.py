@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ REQUIRED = os.environ.get("SYNC_RUNNER_SERVERS") == "required"
 """Set by .ci/run: there a server that is missing fails the test instead of skipping it."""
 
 _PR_SET_PDEATHSIG = 1
+_LASTING_THREAD = ThreadPoolExecutor(1, "starts-servers")
 
 
 class ServerError(Exception):
@@ -71,17 +73,24 @@ def spawn(
     stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own that dies with this one; its output goes to `log`."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            list(argv),
-            stdin=stdin,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
-            cwd=directory,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                list(argv),
+                stdin=stdin,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                cwd=directory,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    if threading.current_thread() is threading.main_thread():
+        return start()
+    # For the kernel the parent is the thread: the process would die with a thread that ends.
+    return _LASTING_THREAD.submit(start).result()
 
 
 def wait_until_ready(
