@@ -120,12 +120,9 @@ def describe(settings: LocationSettings) -> str:
 
 
 def capabilities(settings: LocationSettings) -> Capabilities:
-    """What HDFS holds; WebHDFS tells and sets extended attributes, which the native client does not."""
+    """What HDFS holds. Access lists and extended attributes are asked for singly, so only when they are wanted."""
     attributes = {"mode", "user", "group", "atime_ns", "mtime"}
-    if settings.options.get("transport") == "webhdfs":
-        attributes.add("xattrs")
-    if settings.options.get("acls"):
-        attributes.add("acls")
+    attributes |= {name for name in ("acls", "xattrs") if settings.options.get(name)}
     return Capabilities(
         kinds=frozenset({Kind.FILE, Kind.DIRECTORY}),
         attributes=frozenset(attributes),

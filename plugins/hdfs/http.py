@@ -54,14 +54,11 @@ class NameNodes:
         return self._followable(response.headers.get("Location", ""), path)
 
     def at_datanode(
-        self, method: str, address: str, body: Iterable[Buffer] | None = None, size_bytes: int | None = None
+        self, method: str, address: str, body: Iterable[Buffer] | None = None
     ) -> BaseHTTPResponse:
         """Send a request to an address that `redirect` gave. Carries no cookie and no ticket of ours: what the
         DataNode needs, the NameNode has put into the address."""
-        headers = {"Content-Type": "application/octet-stream"}
-        if size_bytes is not None:
-            headers["Content-Length"] = str(size_bytes)
-        response = self._send(method, address, headers, body)
+        response = self._send(method, address, {"Content-Type": "application/octet-stream"}, body)
         if response.status not in (200, 201):
             raise fault_in(response, f"DataNode {urlsplit(address).hostname}")
         return response
@@ -218,18 +215,22 @@ def read_all(response: BaseHTTPResponse) -> bytes:
     """An answer's whole body, which is small, and the connection given back."""
     from urllib3 import exceptions
 
+    body = bytearray()
     try:
-        body = response.read(_LARGEST_ANSWER + 1)
+        # A single read would take a short answer for a whole one.
+        for chunk in response.stream(1 << 16, decode_content=False):
+            body += chunk
+            if len(body) > _LARGEST_ANSWER:
+                response.close()
+                raise RemoteFault(EntryCode.IO_ERROR, "the answer is larger than any answer of WebHDFS")
     except exceptions.TimeoutError as error:
+        response.close()
         raise timed_out("the answer stopped half way") from error
     except exceptions.HTTPError as error:
-        raise unreachable(f"the answer ended early: {_reason(error)}") from error
-    if len(body) > _LARGEST_ANSWER:
         response.close()
-        raise RemoteFault(EntryCode.IO_ERROR, "the answer is larger than any answer of WebHDFS")
-    response.drain_conn()
+        raise unreachable(f"the answer ended early: {_reason(error)}") from error
     response.release_conn()
-    return body
+    return bytes(body)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class NativeTransport:
         while chunk := self._call(_take_bytes, packets):
             yield chunk
 
-    def write(self, path: str, content: Iterable[Buffer], size_bytes: int | None, mode: int) -> None:
+    def write(self, path: str, content: Iterable[Buffer], mode: int) -> None:
         from hdfs_native import WriteOptions
 
         options = WriteOptions(

@@ -128,9 +128,7 @@ class Publisher:
 
     def _write(self, draft: str, passing: Passing, entry: Entry) -> None:
         mode = _first_mode(entry)
-        self._with_parents(
-            draft, lambda: self._transport.write(draft, passing, entry.size_bytes, mode), passing
-        )
+        self._with_parents(draft, lambda: self._transport.write(draft, passing, mode), passing)
 
     def _with_parents(self, draft: str, make: Callable[[], None], passing: Passing | None = None) -> None:
         """Make something whose folder may be missing, or be gone although it stood there a moment ago."""

@@ -48,7 +48,7 @@ class Transport(Protocol):
         """Make a folder and its missing parents. One that stands there already is left as it is."""
         ...
 
-    def write(self, path: str, content: Iterable[Buffer], size_bytes: int | None, mode: int) -> None:
+    def write(self, path: str, content: Iterable[Buffer], mode: int) -> None:
         """Create a file that is not there yet and write all of `content`. NOT_FOUND when its folder is missing.
         An exception out of `content` passes unchanged; a part of the file may then stand there."""
         ...

@@ -103,7 +103,7 @@ class WebTransport:
             else:
                 response.close()
 
-    def write(self, path: str, content: Iterable[Buffer], size_bytes: int | None, mode: int) -> None:
+    def write(self, path: str, content: Iterable[Buffer], mode: int) -> None:
         parameters = {"overwrite": "false", "createparent": "false", "permission": f"{mode:o}"}
         if self._options.block_size_bytes is not None:
             parameters["blocksize"] = str(self._options.block_size_bytes)
@@ -112,14 +112,13 @@ class WebTransport:
         if self._durable:
             parameters["createflag"] = "CREATE,SYNC_BLOCK"
         address = self._namenodes.redirect("PUT", "CREATE", path, **parameters)
-        body = _Body(content, size_bytes)
+        body = _Body(content)
         try:
-            read_all(self._namenodes.at_datanode("PUT", address, body, size_bytes))
-        except BaseException:
+            read_all(self._namenodes.at_datanode("PUT", address, body))
+        finally:
             if body.error is not None:
                 # The source's own error passes as it is, whatever HTTP made of it.
-                raise body.error from None
-            raise
+                raise body.error
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -219,27 +218,20 @@ class WebTransport:
 
 
 class _Body:
-    """Content on its way into a request: never more or less than the announced length, and its own error kept."""
+    """Content on its way into a request, in chunks of HTTP. When it breaks, the request still ends in good order:
+    the DataNode may make the file only when it has seen all of it, and then the rest is removed in vain."""
 
-    def __init__(self, content: Iterable[Buffer], size_bytes: int | None) -> None:
+    def __init__(self, content: Iterable[Buffer]) -> None:
         self._content = content
-        self._size = size_bytes
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
 
     def __iter__(self) -> Iterator[Buffer]:
-        sent = 0
         try:
             for chunk in self._content:
                 if len(chunk):
-                    sent += len(chunk)
                     yield chunk
-            if self._size is not None and sent != self._size:
-                raise RemoteFault(EntryCode.CHANGED_DURING_TRANSFER, f"{sent} bytes came, not {self._size}")
-        except GeneratorExit:
-            raise
-        except BaseException as error:
+        except Exception as error:
             self.error = error
-            raise
 
 
 def _children(listing: dict[str, Any]) -> list[Status]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from runner_plugins.hdfs.driver import DRIVER
 from servers.serve_hdfs import Hdfs
@@ -15,6 +17,7 @@ pytestmark = pytest.mark.servers
 class _OnHdfs(ConformanceSuite):
     driver = DRIVER
     transport = ""
+    more: ClassVar[dict[str, bool]] = {}
 
     @pytest.fixture(autouse=True)
     def _fresh_storage(self, hdfs: Hdfs) -> None:
@@ -22,7 +25,7 @@ class _OnHdfs(ConformanceSuite):
         self.root = hdfs.new_root()
 
     def settings(self) -> LocationSettings:
-        options = self.hdfs.options(self.root, self.transport)
+        options = self.hdfs.options(self.root, self.transport, **self.more)
         return LocationSettings("tested", "hdfs", options, "/")
 
 
@@ -32,3 +35,4 @@ class TestNative(_OnHdfs):
 
 class TestWebHdfs(_OnHdfs):
     transport = "webhdfs"
+    more: ClassVar[dict[str, bool]] = {"xattrs": True, "acls": True}

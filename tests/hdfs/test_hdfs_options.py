@@ -66,6 +66,7 @@ def test_every_example_is_valid_and_can_be_told_about() -> None:
         {"authentication": "token"},
         {"authentication": "token", "delegation_token": "x"},
         {"https": True},
+        {"xattrs": True},
         {"transport": "webhdfs", "ca_certificate": "./ca.pem"},
         {"replication": 0},
         {"replication": 513},
@@ -147,10 +148,10 @@ def test_wide_roots() -> None:
     assert [path for path, reason in wide.items() if reason is None] == ["/data"]
 
 
-def test_capabilities_depend_on_the_transport() -> None:
-    native = capabilities(settings(PLAIN)).attributes
-    web = capabilities(settings({**PLAIN, "transport": "webhdfs", "acls": True})).attributes
-    assert web - native == {"xattrs", "acls"}
+def test_what_costs_a_question_each_is_carried_only_when_asked_for() -> None:
+    plain = capabilities(settings(PLAIN)).attributes
+    asked = capabilities(settings({**PLAIN, "transport": "webhdfs", "acls": True, "xattrs": True})).attributes
+    assert asked - plain == {"xattrs", "acls"}
 
 
 @pytest.mark.parametrize(

@@ -112,8 +112,8 @@ def test_what_hdfs_cannot_hold_is_refused_by_name(hdfs: Hdfs, transport: str, tm
 
 def test_metadata_from_hdfs_to_hdfs(hdfs: Hdfs, transport: str, tmp_path: Path) -> None:
     """Owner and group by name, mode, access lists, and over WebHDFS extended attributes."""
-    left = hdfs.location(transport=transport, acls=True)
-    right = hdfs.location(transport=transport, acls=True)
+    more = {"acls": True, **({"xattrs": True} if transport == "webhdfs" else {})}
+    left, right = (hdfs.location(transport=transport, **more) for _ in range(2))
     with opened(left) as location:
         put(location, "listed", b"with a list")
         put(location, "owned", b"with an owner")

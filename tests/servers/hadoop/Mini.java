@@ -2,6 +2,7 @@ import java.io.BufferedReader;
 import java.io.File;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
@@ -11,6 +12,7 @@ import org.apache.hadoop.fs.permission.FsPermission;
 import org.apache.hadoop.hdfs.DistributedFileSystem;
 import org.apache.hadoop.hdfs.MiniDFSCluster;
 import org.apache.hadoop.hdfs.MiniDFSNNTopology;
+import org.apache.hadoop.minikdc.MiniKdc;
 import org.apache.hadoop.security.UserGroupInformation;
 
 /**
@@ -35,16 +37,13 @@ public class Mini {
             int end = arguments[index].indexOf('=');
             configuration.set(arguments[index].substring(0, end), arguments[index].substring(end + 1));
         }
-        String principal = configuration.get("dfs.namenode.kerberos.principal");
-        if (principal != null) {
-            UserGroupInformation.setConfiguration(configuration);
-            UserGroupInformation.loginUserFromKeytab(principal, configuration.get("dfs.namenode.keytab.file"));
+        boolean secure = configuration.getBoolean("sync-runner.kerberos", false);
+        if (secure) {
+            startKerberos(new File(arguments[0]).getAbsoluteFile().getParentFile(), configuration);
         }
         String[] ports = arguments[2].split(",");
         MiniDFSCluster.Builder builder = new MiniDFSCluster.Builder(configuration).numDataNodes(2);
         builder.format(arguments[1].equals("format"));
-        // Secure DataNodes want their ports and principals as configured.
-        builder.checkDataNodeAddrConfig(principal != null);
         boolean available = ports.length == 4;
         if (available) {
             MiniDFSNNTopology.NSConf service = new MiniDFSNNTopology.NSConf("minidfs");
@@ -73,6 +72,28 @@ public class Mini {
             }
         }
         Runtime.getRuntime().halt(0);
+    }
+
+    /** A key distribution centre; krb5.conf and the keys of servers and of the client "backup" go to the folder. */
+    private static void startKerberos(File folder, Configuration configuration) throws Exception {
+        MiniKdc kdc = new MiniKdc(MiniKdc.createConf(), folder);
+        kdc.start();
+        String keytab = new File(folder, "keytab").getPath();
+        kdc.createPrincipal(new File(keytab), "hdfs/localhost", "HTTP/localhost", "backup");
+        Files.copy(kdc.getKrb5conf().toPath(), new File(folder, "krb5.conf").toPath());
+        String server = "hdfs/localhost@" + kdc.getRealm();
+        configuration.set("hadoop.security.authentication", "kerberos");
+        configuration.setBoolean("hadoop.security.authorization", true);
+        configuration.setBoolean("dfs.block.access.token.enable", true);
+        configuration.setBoolean("ignore.secure.ports.for.testing", true);
+        for (String node : new String[] {"namenode", "datanode"}) {
+            configuration.set("dfs." + node + ".kerberos.principal", server);
+            configuration.set("dfs." + node + ".keytab.file", keytab);
+        }
+        configuration.set("dfs.web.authentication.kerberos.principal", "HTTP/localhost@" + kdc.getRealm());
+        configuration.set("dfs.web.authentication.kerberos.keytab", keytab);
+        UserGroupInformation.setConfiguration(configuration);
+        UserGroupInformation.loginUserFromKeytab(server, keytab);
     }
 
     private static MiniDFSNNTopology.NNConf nameNode(String name, String rpc, String http) {
@@ -104,6 +125,8 @@ public class Mini {
             case "quota":
                 fileSystem().setQuota(new Path(words[1]), Long.parseLong(words[2]), Long.parseLong(words[3]));
                 return "";
+            case "token":
+                return fileSystem().getDelegationToken("backup").encodeToUrlString();
             case "active":
                 cluster.transitionToStandby(1 - Integer.parseInt(words[1]));
                 cluster.transitionToActive(Integer.parseInt(words[1]));
