@@ -14,7 +14,7 @@ from runner.locations.protocol import Buffer, OpenSettings, Throttle, Written
 from runner.model.entry import Entry
 from runner.model.task import DigestAlgorithm, Integrity
 
-from .client import Condition, ConditionFailedError, Description, ObjectClient, Stored
+from .client import ALWAYS, Condition, ConditionFailedError, Description, ObjectClient, Stored
 from .faults import changed, shown, stale
 from .memory import Memory
 from .uploads import PartSettings, PartsWriter, parts_written
@@ -62,9 +62,9 @@ class ContentWriter:
                 break
         else:
             self._check_size(entry, len(first))
-            self._put(key, entry.path, first, description, standing)
+            self._put(key, entry.path, first, description, standing, digest)
             return Written(len(first), digest_text(self._settings.digest, digest))
-        size = self._upload(key, entry, first, source, description, standing)
+        size = self._upload(key, entry, first, source, description, standing, digest)
         return Written(size, digest_text(self._settings.digest, digest))
 
     def _check_size(self, entry: Entry, size: int) -> None:
@@ -74,7 +74,13 @@ class ContentWriter:
     # -- one request ---------------------------------------------------------------------------------------
 
     def _put(
-        self, key: str, path: str, body: bytearray, description: Description, standing: Standing
+        self,
+        key: str,
+        path: str,
+        body: bytearray,
+        description: Description,
+        standing: Standing,
+        digest: Any,
     ) -> None:
         features = self._client.features
         md5 = hashlib.md5(body, usedforsecurity=False).digest()
@@ -88,36 +94,34 @@ class ContentWriter:
         if "sha256" in digests and digests["sha256"] == hashlib.sha256(body).hexdigest():
             return
         if self._settings.integrity is Integrity.READ_BACK:
-            self._read_back(key, path, len(body), md5, stored)
+            self._read_back(key, path, len(body), digest, stored.etag)
 
     def condition(
         self, key: str, path: str, standing: Standing, honours_absent: bool, honours_match: bool
     ) -> Condition:
         """The condition that makes writing safe; where the service would ignore it, the key is looked at instead."""
         honoured = honours_absent if standing.etag is None else honours_match
-        if not honoured:
-            present = self._client.head(key)
-            if (present.etag if present is not None else None) != standing.etag:
-                raise stale(path, "it is not what was expected there any more")
-        return Condition(absent=standing.etag is None, etag=standing.etag)
+        if honoured:
+            return Condition(absent=standing.etag is None, etag=standing.etag)
+        present = self._client.head(key)
+        if (present.etag if present is not None else None) != standing.etag:
+            raise stale(path, "it is not what was expected there any more")
+        return ALWAYS
 
-    def _read_back(self, key: str, path: str, size_bytes: int, md5: bytes, stored: Stored) -> None:
-        """Read what was stored where the service proves nothing."""
-        hasher = hashlib.md5(usedforsecurity=False)
+    def _read_back(self, key: str, path: str, size_bytes: int, digest: Any, etag: str | None) -> None:
+        """Read what was stored where the service proves nothing. `digest` is of what was sent."""
+        hasher = new_digest(self._settings.digest)
         size = 0
         try:
-            with self._client.get(key, if_etag=stored.etag) as stream:
+            with self._client.get(key, if_etag=etag) as stream:
                 for chunk in stream:
                     hasher.update(chunk)
                     size += len(chunk)
         except ConditionFailedError as error:
             raise stale(path, "it was replaced while it was checked") from error
-        if (size, hasher.digest()) != (size_bytes, md5):
-            raise EntryError(
-                EntryCode.CHECKSUM_FAILURE,
-                path,
-                f"{shown(path)}: what the server stored is not what was sent",
-            )
+        if (size, hasher.digest()) != (size_bytes, digest.digest()):
+            message = f"{shown(path)}: what the server stored is not what was sent"
+            raise EntryError(EntryCode.CHECKSUM_FAILURE, path, message)
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -129,6 +133,7 @@ class ContentWriter:
         rest: Iterator[Buffer],
         description: Description,
         standing: Standing,
+        digest: Any,
     ) -> int:
         features = self._client.features
         path = entry.path
@@ -154,23 +159,24 @@ class ContentWriter:
                 key, path, standing, features.complete_if_absent, features.complete_if_match
             )
             stored = writer.publish(condition)
-        self._check_published(key, path, size, writer.expected_etag(), stored)
+        self._check_published(key, path, size, digest, writer.expected_etag(), stored)
         return size
 
     def _check_published(
-        self, key: str, path: str, size: int, expected_etag: str | None, stored: Stored
+        self, key: str, path: str, size: int, digest: Any, expected_etag: str | None, stored: Stored
     ) -> None:
-        """Every part was proved when it was stored; here, that all of them are in the object."""
+        """Every part was proved when it was stored; here, that all of them are in the object, in order."""
+        features = self._client.features
         present = self._client.head(key)
-        if present is None or (stored.etag is not None and present.etag != stored.etag):
-            raise stale(path, "it was replaced right after it was stored")
-        wrong = present.size_bytes != size
-        if self._client.features.etag_is_md5 and present.etag and "-" in present.etag and expected_etag:
-            wrong = wrong or present.etag != expected_etag
-        if wrong:
-            raise EntryError(
-                EntryCode.CHECKSUM_FAILURE, path, f"{shown(path)}: the parts were put together wrongly"
-            )
+        if present is None:
+            raise stale(path, "it was removed right after it was stored")
+        if present.size_bytes == size and present.etag is not None:
+            if features.etag_is_md5 and present.etag == expected_etag:
+                return
+            if features.md5_checked and present.etag == stored.etag:
+                return
+        if present.size_bytes != size or self._settings.integrity is Integrity.READ_BACK:
+            self._read_back(key, path, size, digest, None)
 
 
 def _metered(content: Iterable[Buffer], digest: Any, throttle: Throttle) -> Iterator[Buffer]:
