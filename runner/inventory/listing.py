@@ -44,6 +44,10 @@ def inventory(
     count = 0
     for found in stream:
         path = found.path
+        if path == "" and isinstance(found, Problem):
+            # Of the root, and so of all that has not come: wherever it stands.
+            yield found
+            continue
         if path_before(path, previous):
             raise EntryError(
                 EntryCode.INTERNAL,

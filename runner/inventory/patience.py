@@ -7,7 +7,10 @@ from collections.abc import Callable, Generator, Iterator
 from runner.errors import Disposition, EntryCode, EntryError
 from runner.locations.pair import Patience
 from runner.locations.protocol import Location
-from runner.model.entry import Entry, Phase, Problem, path_before
+from runner.model.entry import Entry, Phase, Problem, parent_path, path_before
+
+FOLDERS_BEFORE_GIVING_UP = 3
+GONE = "the location does not answer any more; what comes after is unknown"
 
 Descend = Callable[[Entry], bool]
 
@@ -18,7 +21,8 @@ def patient_scan(
     """`location.scan`, where a folder that could not be listed is asked for again, after a pause that grows.
 
     What was yielded is not yielded twice: the order tells. So locations without order are asked once. A folder that
-    cannot be listed in the end is a Problem as ever. Memory: as the scan.
+    cannot be listed in the end is a Problem as ever. When a remote location fails so for one folder after another, the
+    stream ends with a problem of the root: whatever did not come is unknown. Memory: as the scan.
     """
     if not location.capabilities.sorted_scan or patience.attempts <= 1:
         return location.scan(prefix, descend)
@@ -31,6 +35,7 @@ class _PatientScan:
         self._descend = descend
         self._patience = patience
         self._last: str | None = None
+        self._given_up: list[str] = []
 
     def folder(self, folder: str, attempt: int = 1) -> Iterator[Entry | Problem]:
         """All of one folder, beginning with the attempt of that number; it ends with a problem where patience ends."""
@@ -38,12 +43,28 @@ class _PatientScan:
             problem = yield from self._attempt(folder)
             if problem is None:
                 return
-            if attempt >= self._patience.attempts:
-                self._last = problem.path
-                yield problem
+            if attempt >= self._patience.attempts or self._given_up:
+                yield from self._give_up(problem)
                 return
             self._patience.pause(attempt)
             attempt += 1
+
+    def _give_up(self, problem: Problem) -> Iterator[Problem]:
+        """One more folder that cannot be listed; with the last one that is waited for, all that would come."""
+        self._given_up.append(problem.path)
+        self._last = problem.path
+        yield problem
+        if self._is_gone():
+            yield Problem("", Phase.PREPARING, EntryCode.NOT_LISTED, GONE)
+
+    def _is_gone(self) -> bool:
+        """Whether nothing more is to be expected: a server that is dead costs a timeout a folder."""
+        return self._location.capabilities.remote and len(self._given_up) >= FOLDERS_BEFORE_GIVING_UP
+
+    def _note_life(self, path: str) -> None:
+        """What was listed in a folder that came after the last one given up shows that the server is back."""
+        if self._given_up and path_before(self._given_up[-1], parent_path(path)):
+            self._given_up.clear()
 
     def _attempt(self, folder: str) -> Generator[Entry | Problem, None, Problem | None]:
         """One look at a folder; returns the problem that ended it early and may pass, None when it is complete."""
@@ -57,6 +78,15 @@ class _PatientScan:
                     assert isinstance(found, Problem)
                     return found
                 if known is not None and _is_known(found, known):
+                    continue
+                if self._is_gone():
+                    return
+                if isinstance(found, Entry):
+                    self._note_life(found.path)
+                if passing and self._given_up:
+                    # It was waited for already; one look at each folder has to do.
+                    assert isinstance(found, Problem)
+                    yield from self._give_up(found)
                     continue
                 if passing:
                     # The patience is this folder's alone: what stands beside it goes on as it was.

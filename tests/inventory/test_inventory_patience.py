@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import EntryCode, EntryError
 from runner.inventory.ahead import ahead
+from runner.inventory.listing import inventory
 from runner.inventory.patience import patient_scan
 from runner.inventory.twins import CaseTwins, fold_case, one_kind_a_name
 from runner.locations.pair import IMPATIENT, Patience
@@ -88,6 +90,39 @@ def test_patience_ends_with_the_problem_and_goes_on_behind_it() -> None:
         ("b/", False), ("b/c/", False), ("b/", True), ("z", False),
     ]  # fmt: skip
     assert sleeps == [1.0, 2.0, 4.0]
+
+
+def remote(shaky: Shaky) -> Shaky:
+    shaky.capabilities = msgspec.structs.replace(shaky.capabilities, remote=True)
+    return shaky
+
+
+def test_a_server_that_is_dead_is_not_asked_for_every_folder() -> None:
+    """Patience is for the first folder; two more are looked at once; then all the rest is unknown."""
+    folders = {f"d{number}/": (99, 0) for number in range(10)}
+    shaky = remote(Shaky([f"{folder}x" for folder in folders], folders))
+    found, sleeps = scanned(shaky)
+    assert [one.path for one in found if isinstance(one, Problem)] == ["d0/", "d1/", "d2/", ""]
+    assert sleeps == [1.0, 2.0, 4.0]
+    assert found[-1].path == ""
+    assert [one.path for one in inventory(shaky, None, patience=IMPATIENT)][-1] == "d9/"  # type: ignore[arg-type]
+    whole = list(
+        inventory(
+            remote(Shaky(["a/x", "b/x", "c/x", "d/x"], {f"{one}/": (99, 0) for one in "abc"})),
+            None,
+            patience=Patience(2, 0.0, lambda seconds: None),
+        )
+    )  # type: ignore[arg-type]
+    assert [one.path for one in whole] == ["", "a/", "a/", "b/", "b/", "c/", "c/", ""]
+
+
+def test_a_server_that_came_back_is_trusted_again() -> None:
+    files = [f"{folder}/x" for folder in "abcdefg"]
+    shaky = remote(Shaky(files, {"a/": (99, 0), "b/": (99, 0), "d/": (99, 0), "e/": (1, 0)}))
+    found, sleeps = scanned(shaky, attempts=2)
+    assert [one.path for one in found if isinstance(one, Problem)] == ["a/", "b/", "d/", "e/"]
+    assert sleeps == [1.0, 1.0]
+    assert found[-1].path == "g/x"
 
 
 def test_two_folders_in_trouble_each_have_their_own_patience() -> None:
