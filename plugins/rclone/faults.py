@@ -9,50 +9,88 @@ from runner.model.wire import terminal_safe
 
 _RETRY = Disposition.RETRY
 
+_PATH = re.compile(r"/[^:\"]*(?=[:\"])")
+"""Paths and addresses in a text: a folder may be called 507, and crypt's names hold anything."""
+
+
+def _status(number: int, words: str) -> str:
+    """A status of HTTP or FTP: by its words, or by its number where numbers of that sort stand."""
+    return rf"{words}|(?:StatusCode|HTTP error|status|status code):? {number}\b|(?:^|: ){number} "
+
+
 # The first pattern that matches decides. Texts are rclone's own, or those of servers that it passes on.
 _MEANINGS: tuple[tuple[re.Pattern[str], EntryCode, Disposition | None], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), code, disposition)
-    for pattern, code, disposition in (
-        (r"source file is being updated", EntryCode.CHANGED_DURING_TRANSFER, None),
-        (r"corrupted on transfer|hash(es)? differ|not an encrypted file", EntryCode.CHECKSUM_FAILURE, None),
-        (r"PreconditionFailed|precondition failed|\b412\b", EntryCode.STALE, None),
-        (r"SlowDown|too many requests|\b429\b|rate.?limit|\b503\b", EntryCode.UNAVAILABLE, _RETRY),
+    (re.compile("|".join(patterns), re.IGNORECASE), code, disposition)
+    for patterns, code, disposition in (
+        (("source file is being updated",), EntryCode.CHANGED_DURING_TRANSFER, None),
         (
-            r"no space left|remaining disk space|insufficient.?storage|\b507\b|quota|^552\b|: 552\b",
-            EntryCode.NO_SPACE,
+            ("corrupted on transfer", "hash(es)? differ", "not an encrypted file"),
+            EntryCode.CHECKSUM_FAILURE,
             None,
         ),
-        (r"read-only file system|is read.?only", EntryCode.READ_ONLY, None),
+        (("PreconditionFailed", _status(412, "precondition failed")), EntryCode.STALE, None),
         (
-            r"name too long|KeyTooLong|name is too long|invalid argument|illegal byte sequence|malformed path",
-            EntryCode.NAME_NOT_ALLOWED,
-            None,
-        ),
-        (
-            r"permission denied|access.?denied|operation not permitted|forbidden|\b403\b|\b401\b|unauthorized"
-            r"|SignatureDoesNotMatch|InvalidAccessKeyId|unable to authenticate|login incorrect|\b530\b"
-            r"|authentication fail|logon failure",
-            EntryCode.PERMISSION_DENIED,
-            None,
-        ),
-        (r"\b423\b|locked|sharing violation", EntryCode.LOCKED, None),
-        (r"i/o timeout|deadline exceeded|timed? ?out", EntryCode.TIMEOUT, None),
-        (
-            r"connection refused|connection reset|broken pipe|no route to host|network is unreachable|no such host"
-            r"|\bEOF\b|\b502\b|\b504\b|connection (was )?(closed|lost)|use of closed|dial tcp|couldn't connect"
-            r"|context canceled|not connected",
+            (
+                *("SlowDown", "rate.?limit", _status(429, "too many requests")),
+                _status(503, "service unavailable"),
+            ),
             EntryCode.UNAVAILABLE,
             _RETRY,
         ),
         (
-            r"is a file not a directory|not a directory|is a directory|can't move object",
+            (
+                *("no space left", "remaining disk space", "quota", _status(552, "exceeded storage")),
+                _status(507, "insufficient storage"),
+            ),
+            EntryCode.NO_SPACE,
+            None,
+        ),
+        (("read-only file system", "is read.?only"), EntryCode.READ_ONLY, None),
+        (
+            (
+                *("name too long", "KeyTooLong", "name is too long", "invalid argument"),
+                *("illegal byte sequence", "malformed path"),
+            ),
+            EntryCode.NAME_NOT_ALLOWED,
+            None,
+        ),
+        (
+            (
+                *("permission denied", "access.?denied", "operation not permitted", "InvalidAccessKeyId"),
+                *("SignatureDoesNotMatch", "unable to authenticate", "login incorrect", "logon failure"),
+                *("authentication fail", _status(403, "forbidden"), _status(401, "unauthorized")),
+                _status(530, "not logged in"),
+            ),
+            EntryCode.PERMISSION_DENIED,
+            None,
+        ),
+        (("is locked", "sharing violation", _status(423, "423 locked")), EntryCode.LOCKED, None),
+        (
+            ("i/o timeout", "deadline exceeded", "timed? ?out", _status(504, "gateway time")),
+            EntryCode.TIMEOUT,
+            None,
+        ),
+        (
+            (
+                *("connection refused", "connection reset", "broken pipe", "no route to host", r"\bEOF\b"),
+                *("network is unreachable", "no such host", "connection (was )?(closed|lost)", "dial tcp"),
+                *("use of closed", "couldn't connect", "context canceled", "not connected"),
+                _status(502, "bad gateway"),
+            ),
+            EntryCode.UNAVAILABLE,
+            _RETRY,
+        ),
+        (
+            ("is a file not a directory", "not a directory", "is a directory", "can't move object"),
             EntryCode.KIND_CONFLICT,
             None,
         ),
-        (r"not empty", EntryCode.STALE, None),
+        (("not empty",), EntryCode.STALE, None),
         (
-            r"object not found|directory not found|no such (file|directory|key|bucket)|does not exist|not found"
-            r"|NoSuchKey|NoSuchBucket|\b404\b",
+            (
+                *("object not found", "directory not found", "no such (file|directory|key|bucket)"),
+                *("does not exist", "NoSuchKey", "NoSuchBucket", _status(404, "not found")),
+            ),
             EntryCode.NOT_FOUND,
             None,
         ),
@@ -68,6 +106,7 @@ def classify(text: str, path: str, doing: str, *, names: tuple[str, ...] = ()) -
     for name in sorted(names, key=len, reverse=True):
         if any(pattern.search(name) for pattern, _, _ in _MEANINGS):
             bare = bare.replace(name, "...")
+    bare = _PATH.sub("/...", bare)
     message = f"cannot {doing} {shown(path)}: {terminal_safe(text)[:LONGEST_MESSAGE]}"
     for pattern, code, disposition in _MEANINGS:
         if pattern.search(bare):

@@ -42,6 +42,18 @@ from runner.errors import Disposition, EntryCode
             Disposition.RETRY,
         ),
         ("api error PreconditionFailed: At least one", EntryCode.STALE, Disposition.SKIP),
+        (
+            'Move Rename failed: sftp: "lstat /srv/fresh-507/403 quota: file name too long" (SSH_FX_FAILURE)',
+            EntryCode.NAME_NOT_ALLOWED,
+            Disposition.SKIP,
+        ),
+        ('Put "http://h/locked/404": dial tcp: connection refused', EntryCode.UNAVAILABLE, Disposition.RETRY),
+        (
+            "operation error S3: PutObject, StatusCode: 503, api error X",
+            EntryCode.UNAVAILABLE,
+            Disposition.RETRY,
+        ),
+        ('STOR: 552 "Too big."', EntryCode.NO_SPACE, Disposition.ABORT),
         ("something nobody has seen", EntryCode.IO_ERROR, Disposition.RETRY),
     ],
 )

@@ -285,3 +285,24 @@ def test_a_listing_that_fails_half_way_is_a_problem(rclone: RcloneServers) -> No
         assert [one.path for one in rest][-2:] == ["d11/", "d11/"]
         assert getattr(rest[-1], "code", None) is EntryCode.NOT_LISTED
         assert getattr(rest[-1], "retryable", None) is True
+
+
+def test_a_server_s_own_times_tell_a_change_once_they_lie_behind(apache_dav: ApacheDav) -> None:
+    """Apache keeps no times of ours; its own tell a change of the same size, but not within one second."""
+    place = apache_dav.location()
+    file = apache_dav.files / place["path"] / "a"
+    with opened(place, create=True) as location:
+        fresh = put_file(location, "a", b"old")
+        assert (fresh.mtime_ns, fresh.version) == (None, None)
+        os.utime(file, (1_600_000_000, 1_600_000_000))
+        settled = stated(location, "a")
+        assert settled.version is not None
+        file.write_bytes(b"new")
+        for refused_action in (
+            lambda: location.remove(settled),
+            lambda: location.put(file_entry("a", b"own"), [b"own"], settled, Meter()),
+        ):
+            with pytest.raises(EntryError) as caught:
+                refused_action()
+            assert caught.value.entry_code is EntryCode.STALE
+        assert content_of(location, "a") == b"new"
