@@ -68,6 +68,7 @@ class TestNfsOverAMount(_OverAMount):
         return self.stand_in.settings(path="fresh/root")
 
 
+@pytest.mark.slow
 @pytest.mark.root
 class TestEfs(_OverAMount):
     driver = EFS
@@ -78,6 +79,7 @@ class TestEfs(_OverAMount):
         return mounted_settings(self.stand_in.point, "efs", dns_name=name, path="fresh")
 
 
+@pytest.mark.slow
 @pytest.mark.root
 class TestFsxOpenzfs(_OverAMount):
     driver = FSX_OPENZFS
@@ -90,6 +92,7 @@ class TestFsxOpenzfs(_OverAMount):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.root
 class TestFsxOntap(_OverAMount):
     driver = FSX_ONTAP
@@ -102,6 +105,7 @@ class TestFsxOntap(_OverAMount):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.root
 class TestFsxLustre(_OverAMount):
     """Whole seconds of modification times."""

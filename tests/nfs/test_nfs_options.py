@@ -6,12 +6,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+from runner_plugins.nfs import library
 from runner_plugins.nfs.driver import EFS, FSX_LUSTRE, FSX_ONTAP, FSX_OPENZFS, NFS
 from runner_plugins.nfs.mount_table import Mount, parsed
 from runner_plugins.nfs.options import Options, endpoint_of
 from runner_plugins.nfs.sources import expected_mount
 
-from runner.locations.protocol import Driver
+from runner.errors import MissingExtraError
+from runner.locations.protocol import Driver, OpenSettings
 from runner.model.task import LocationSettings
 
 ALL = [NFS, EFS, FSX_OPENZFS, FSX_ONTAP, FSX_LUSTRE]
@@ -187,3 +189,13 @@ def test_who_is_at_the_server() -> None:
     endpoint = endpoint_of(settings_of("nfs", {**NAS, "uid": 7, "gid": 8, "groups": [9], "timeout": "90s"}))
     assert (endpoint.uid, endpoint.gid, endpoint.groups, endpoint.timeout_seconds) == (7, 8, (9,), 90.0)
     assert endpoint_of(settings_of("nfs", {**NAS, "uid": 7})).groups == ()
+
+
+def test_without_libnfs_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "SONAMES", ("libnfs-that-nobody-has.so.1",))
+    library.library.cache_clear()
+    try:
+        with pytest.raises(MissingExtraError, match="apt install libnfs13"):
+            NFS.open(settings_of("nfs", NAS), OpenSettings(), create=True)
+    finally:
+        library.library.cache_clear()

@@ -168,7 +168,8 @@ def _claim_subnet(ip: str) -> tuple[str, str, str]:
         argv = [ip, "route", "add", "blackhole", f"{subnet}/30", "metric", "9999"]
         if subprocess.run(argv, capture_output=True).returncode == 0:
             return f"{subnet}/30", here, there
-    raise AssertionError("no subnet of 198.18.0.0/16 is free: is this a namespace where routes may be added?")
+    missing("the right to make network namespaces", "run as root, in a container with CAP_NET_ADMIN")
+    raise AssertionError("missing() raises")
 
 
 @contextlib.contextmanager
