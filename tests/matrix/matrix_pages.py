@@ -144,7 +144,7 @@ def _grid(known: dict[str, Observed], types: list[str], cell: Callable[[Observed
 def _refusals(one: Observed | None) -> str:
     if one is None:
         return ""
-    total = sum(count for _, count in one.refused)
+    total = sum(count for reason, count in one.refused if not reason.startswith("permissions"))
     return str(total) if total else "✓"
 
 
