@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Before any of them is imported: their assertions are rewritten, too.
+pytest.register_assert_rewrite("servers")
+
 # Each module tests/servers/serve_NAME.py holds the session fixture `NAME`.
 pytest_plugins = [
     f"servers.{module.stem}" for module in sorted((Path(__file__).parent / "servers").glob("serve_*.py"))

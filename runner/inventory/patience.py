@@ -80,7 +80,7 @@ class _PatientScan:
                 if known is not None and _is_known(found, known):
                     continue
                 if self._is_gone():
-                    return
+                    return None
                 if isinstance(found, Entry):
                     self._note_life(found.path)
                 if passing and self._given_up:

@@ -295,11 +295,11 @@ class DriverOpen(Protocol):
 class Driver:
     """What an entry point of group `runner.locations` names.
 
-    `describe` gives the one-line address for people, without secrets. `overlaps(a, b)` tells whether
-    two locations of this type share entries. `wide_root` says why a root is dangerously wide as a destination, or None. `in_process_only` keeps batches out of worker
-    processes (objects that live in this process's memory). `extra` is the extra of sync-runner that brings the
-    modules in `requires`: driver modules import those only when a location is opened, so that schemas and
-    capabilities can be told without them.
+    `describe` gives the one-line address for people, without secrets. `overlaps(a, b)` tells whether two
+    locations of this type share entries. `wide_root` says why a root is dangerously wide as a destination, or
+    None. `in_process_only` keeps batches out of worker processes (objects that live in this process's memory).
+    `extra` is the extra of sync-runner that brings the modules in `requires`: driver modules import those only
+    when a location is opened, so that schemas and capabilities can be told without them.
     """
 
     type: str

@@ -106,13 +106,8 @@ def test_a_server_that_is_dead_is_not_asked_for_every_folder() -> None:
     assert sleeps == [1.0, 2.0, 4.0]
     assert found[-1].path == ""
     assert [one.path for one in inventory(shaky, None, patience=IMPATIENT)][-1] == "d9/"  # type: ignore[arg-type]
-    whole = list(
-        inventory(
-            remote(Shaky(["a/x", "b/x", "c/x", "d/x"], {f"{one}/": (99, 0) for one in "abc"})),
-            None,
-            patience=Patience(2, 0.0, lambda seconds: None),
-        )
-    )  # type: ignore[arg-type]
+    dead = remote(Shaky(["a/x", "b/x", "c/x", "d/x"], {f"{one}/": (99, 0) for one in "abc"}))
+    whole = list(inventory(dead, None, patience=Patience(2, 0.0, lambda seconds: None)))  # type: ignore[arg-type]
     assert [one.path for one in whole] == ["", "a/", "a/", "b/", "b/", "c/", "c/", ""]
 
 

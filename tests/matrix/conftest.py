@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("matrix_support", "matrix_pages", "servers.real_pair")
+pytest.register_assert_rewrite("matrix_support", "matrix_pages")
 
 from matrix_support import Endpoints  # noqa: E402
 
