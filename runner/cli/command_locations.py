@@ -102,7 +102,7 @@ def _list(session: Session, *, connect: bool) -> int:
         if each.fault is not None:
             lines += [
                 "",
-                *wrapped(f"{safe(each.name)}: {safe(each.fault)}", session.page, first="! ", rest="  "),
+                *wrapped(f"{safe(each.name)}: {_one_line(each.fault)}", session.page, first="! ", rest="  "),
             ]
     for each in described:
         if each.capabilities is not None:
@@ -182,11 +182,16 @@ _SIGNS = {
 }
 
 
+def _one_line(text: str) -> str:
+    """A message and its remedy, which stands on a line of its own, as one line."""
+    return " ".join(safe(line) for line in text.split("\n"))
+
+
 def _step_lines(step: Step, page: Page) -> Iterator[str]:
     sign, style = _SIGNS[step.verdict.value]
     head = f"  {page.paint(sign, style)} {padded(step.name, 26)} "
     took = f" ({step.seconds:.2f} s)" if step.seconds >= 0.1 else ""
-    yield from wrapped(safe(step.detail) + took, page, first=head, rest=" " * 31)
+    yield from wrapped(_one_line(step.detail) + took, page, first=head, rest=" " * 31)
 
 
 def _described(session: Session, settings: LocationSettings) -> LocationDescription:

@@ -437,6 +437,7 @@ def test_a_location_is_checked_and_left_as_it_was(place):
     gone = place.call("locations", "check", "src")
     assert gone.exit_code == ExitCode.LOCATION_UNAVAILABLE
     assert "src fails at: open" in gone.stdout
+    assert "\\n" not in gone.stdout
 
 
 def test_a_check_that_makes_no_sense_is_refused(place):
