@@ -302,7 +302,12 @@ class GcsClient:
             key=key,
         )
         target = self._requests.session_target(response.headers.get("location"), key)
-        return Upload(key, self._sessions.add(Session(self._requests, target, key, condition)))
+        return Upload(
+            key,
+            self._sessions.add(
+                Session(self._requests, target, key, condition, tells_state=self.features is GOOGLE)
+            ),
+        )
 
     def put_part(self, upload: Upload, number: int, body: Buffer, md5: bytes | None = None) -> Part:
         self._sessions.get(upload.id, upload.key).add(number, body)

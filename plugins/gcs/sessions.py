@@ -29,8 +29,12 @@ MAX_RESENDS = 8
 class Session:
     """One upload. Its parts have to come in order, one after another."""
 
-    def __init__(self, requests: Requests, target: str, key: str, condition: Condition) -> None:
-        """`condition` is the one the service was told when the session began."""
+    def __init__(
+        self, requests: Requests, target: str, key: str, condition: Condition, *, tells_state: bool = True
+    ) -> None:
+        """`condition` is the one the service was told when the session began. `tells_state`: the service can be
+        asked what it holds; fake-gcs-server takes that question for the end of the upload."""
+        self._tells_state = tells_state
         self.condition = condition
         self._requests = requests
         self._target = target
@@ -39,9 +43,14 @@ class Session:
         self._tail = b""
         self._crc = 0
         self._next = 1
+        self._doubtful = False
+        self._part_begins = 0
 
     def add(self, number: int, body: Buffer) -> None:
-        """Send the next part, but what does not fill a unit of ALIGNMENT: that waits for the next."""
+        """Send the next part, but what does not fill a unit of ALIGNMENT: that waits for the next.
+
+        After an error the same part may be sent again: what the service holds of it by then is asked for first.
+        """
         import google_crc32c
 
         if number != self._next:
@@ -50,13 +59,37 @@ class Session:
         content = self._tail + bytes(body) if self._tail else bytes(body)
         whole = len(content) - len(content) % ALIGNMENT
         if whole:
-            self._send(memoryview(content)[:whole])
+            sendable = memoryview(content)[:whole]
+            if self._doubtful:
+                sendable = sendable[self._missed(whole) :]
+            else:
+                self._part_begins = self._sent
+            self._doubtful = True
+            self._send(sendable)
+            self._doubtful = False
         self._crc = google_crc32c.extend(self._crc, bytes(body))
         self._tail = content[whole:]
         self._next += 1
 
+    def _missed(self, whole: int) -> int:
+        """How much of what is to be sent the service holds already, though its answer never came."""
+        if not self._tells_state:
+            message = "an answer to a part of an upload was lost; the upload has to begin anew"
+            raise EntryError(EntryCode.UNAVAILABLE, self._key, message, disposition=Disposition.RETRY)
+        response = self._requests.ask_target(
+            "PUT", self._target, {"content-range": "bytes */*"}, b"", key=self._key, expected=(308,)
+        )
+        begun, held = self._part_begins, self._held(response)
+        if not begun <= held <= begun + whole:
+            message = f"the service holds {held} bytes of an upload that had {begun} before this part"
+            raise EntryError(EntryCode.IO_ERROR, self._key, message, disposition=Disposition.RETRY)
+        self._sent = held
+        return held - begun
+
     def _send(self, content: memoryview) -> None:
         """Send until the service holds all of it; it may keep less of a request than was sent."""
+        if not content:
+            return
         end = self._sent + len(content)
         for _ in range(MAX_RESENDS):
             span = f"bytes {self._sent}-{end - 1}/*"
