@@ -38,6 +38,7 @@ def test_everything_is_private_whatever_the_umask(tmp_path: Path) -> None:
     assert modes_below(Path(state.path)) == {
         ".": 0o700,
         ".gitignore": 0o600,
+        "cache": 0o700,
         "executions": 0o700,
         "executions/0123456789ab": 0o700,
         "locks": 0o700,
