@@ -6,10 +6,7 @@ from runner.model.entry import Entry, Kind
 
 
 def difference(expected: Entry, present: Entry | None) -> str | None:
-    """What of `present` is not as `expected` says, in words; None when all agrees. Folders: only the kind.
-
-    The version counts except in hard-link groups, where our own work on another name gives this one its group.
-    """
+    """What of `present` is not as `expected` says, in words; None when all agrees. Folders: only the kind."""
     if present is None:
         return "nothing is there any more"
     if present.kind is not expected.kind:

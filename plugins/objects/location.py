@@ -238,7 +238,7 @@ class ObjectLocation:
             if present is None:
                 raise EntryError(EntryCode.NOT_FOUND, path, f"{shown(path)}: nothing is there")
             self._expect(entry, present)
-            self._client.delete(self._key(path), present.version)
+            self._delete(self._key(path), present.version)
 
     def close(self) -> None:
         self._client.close()
@@ -326,7 +326,7 @@ class ObjectLocation:
             looked = self._looker.completed(facts)
             self._expect(entry, None if looked is None else self._looker.entry(entry.path, looked))
             self._copied(self._client, facts, path, None, Standing(None))
-            self._client.delete(facts.key, facts.etag)
+            self._delete(facts.key, facts.etag)
 
     # -- Identifies, TellsTime -----------------------------------------------------------------------------
 
@@ -429,17 +429,21 @@ class ObjectLocation:
             raise stale(folder, "an object with content stands for the folder")
         return first
 
+    def _delete(self, key: str, etag: str | None) -> None:
+        """Remove an object that was just looked at; where the service can, only if it still is that one."""
+        self._client.delete(key, etag if self._client.features.delete_if_match else None)
+
     def _drop_replaced_folder(self, path: str, replaces: Entry | None) -> None:
         """After the file that takes a folder's place was stored: its marker goes."""
         if replaces is not None and replaces.kind is Kind.DIRECTORY and not path.endswith("/"):
             for marker in self._expect_empty(replaces.path):
-                self._client.delete(marker.key, marker.etag)
+                self._delete(marker.key, marker.etag)
 
     def _remove_folder(self, path: str) -> None:
         if not first_below(self._client, self._key(path)):
             raise EntryError(EntryCode.NOT_FOUND, path, f"{shown(path)}: nothing is there")
         for marker in self._expect_empty(path):
-            self._client.delete(marker.key, marker.etag)
+            self._delete(marker.key, marker.etag)
 
     def _put_folder(self, entry: Entry, replaces: Entry | None) -> Written:
         """Make or complete a folder's marker; what the entry leaves open stays as it is."""
@@ -453,7 +457,7 @@ class ObjectLocation:
             if self._settings.markers:
                 self._put_marker(entry)
             if old is not None:
-                self._client.delete(self._key(old.path), old.version)
+                self._delete(self._key(old.path), old.version)
         return Written()
 
     def _put_marker(self, entry: Entry) -> None:
@@ -540,7 +544,10 @@ class ObjectLocation:
 
     def _check_copy(self, key: str, path: str, facts: ObjectFacts, stored: Stored) -> None:
         present = self._client.head(key)
-        if present is None or present.size_bytes != facts.size_bytes:
+        wrong = present is None or present.size_bytes != facts.size_bytes
+        if present is not None and self._client.features.etag_is_md5 and "-" not in (facts.etag or "-"):
+            wrong = wrong or (present.etag != facts.etag and "-" not in (present.etag or "-"))
+        if wrong:
             raise EntryError(
-                EntryCode.CHECKSUM_FAILURE, path, f"{shown(path)}: the copy is not as long as the original"
+                EntryCode.CHECKSUM_FAILURE, path, f"{shown(path)}: the copy is not what the original is"
             )

@@ -63,13 +63,17 @@ class Scanner:
         looked: list[tuple[ObjectFacts, Record]] = []
         try:
             walk = _Walk(prefix, descend, root(self._prefix))
-            yield from walk.entries(self._found(prefix, executor, looked), self._looker)
+            yield from walk.entries(self._found(prefix, executor, looked, walk), self._looker)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             self._memory.remember(looked)
 
     def _found(
-        self, prefix: str, executor: ThreadPoolExecutor, looked: list[tuple[ObjectFacts, Record]]
+        self,
+        prefix: str,
+        executor: ThreadPoolExecutor,
+        looked: list[tuple[ObjectFacts, Record]],
+        walk: _Walk,
     ) -> Iterator[tuple[str, ObjectFacts, Looked | EntryError | None]]:
         """(path, facts of the listing, what a look told) of every object, in order. An error stands for what one
         object alone refused; None: there is nothing to look for."""
@@ -80,6 +84,8 @@ class Scanner:
                 path = facts.key[len(self._prefix) :]
                 if (execution := temporary_execution(path)) is not None:
                     self.leftovers[path] = execution
+                    continue
+                if walk.passes_over(path):
                     continue
                 waiting.append((path, facts, self._ask(path, facts, records, page, executor)))
                 while len(waiting) > LOOKS_AHEAD or (waiting and _is_ready(waiting[0])):
@@ -153,6 +159,10 @@ class _Walk:
         self._open: list[str] = []
         self._refused: str | None = None
         self._late: list[Problem] = []
+
+    def passes_over(self, path: str) -> bool:
+        """True for what is below a folder that was refused: it need not be looked at."""
+        return self._refused is not None and path.startswith(self._refused)
 
     def entries(
         self, found: Iterator[tuple[str, ObjectFacts, Looked | EntryError | None]], looker: Looker

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import calendar
+import functools
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
@@ -32,6 +33,7 @@ class ReplyError(Exception):
     """A reply that is no answer to what was asked."""
 
 
+@functools.lru_cache(maxsize=1024)
 def http_date_ns(text: str | None) -> int | None:
     """An HTTP date in nanoseconds since 1970; None when there is none, or it is none."""
     parsed = parsedate_tz(text) if text else None

@@ -22,6 +22,7 @@ from runner.locations.protocol import Buffer
 LARGEST_HEAD_BYTES = 64 << 10
 CHUNK_BYTES = 1 << 20
 _CONCATENATED_BYTES = 64 << 10
+_HEAD_BYTES = 32 << 10
 
 
 class WireError(Exception):
@@ -239,7 +240,7 @@ class Channel:
         return None
 
     def _receive(self) -> bytes:
-        return self._socket.recv(CHUNK_BYTES >> 2)
+        return self._socket.recv(_HEAD_BYTES)
 
     def _head(self) -> bytes:
         """The bytes of one head; what came after it is kept."""
