@@ -31,6 +31,8 @@ RESTRICTED = Attributes(mode=0o700)
 NOTHING_WRITTEN = Written()
 AWAY = frozenset({EntryCode.UNAVAILABLE, EntryCode.TIMEOUT})
 """Errors of a storage that is away or busy: it gets more time and attempts than a file does."""
+SILENT_ACTIONS = 2
+"""So many actions in a row that ended in timeouts: then the storage is away, and nobody waits for it path by path."""
 
 
 class PerformSettings(msgspec.Struct, frozen=True):
@@ -47,7 +49,8 @@ class PerformSettings(msgspec.Struct, frozen=True):
 
 
 class Performer:
-    """Carries out actions between two open locations. One thread; holds nothing between actions."""
+    """Carries out actions between two open locations. One thread; between actions it remembers only how many in a row
+    ended in timeouts."""
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class Performer:
         self._clock = clock
         self._mapped = mapped
         self._agent = agent
+        self._silent_actions = 0
         # Wall time moves with the monotonic clock from here on: one look at the calendar is enough.
         self._wall_offset = clock.now().timestamp() - clock.monotonic()
         self._copies = (
@@ -137,8 +141,9 @@ class Performer:
                     attempt += 1
                     current = self._refreshed(current, error)
                     continue
-                status, problem, note = settled or (OutcomeStatus.FAILED, _problem(action, error), None)
+                status, problem, note = settled or (OutcomeStatus.FAILED, self._given_up(action, error), None)
                 return self._outcome(action, began, attempt, status, problem, note)
+            self._silent_actions = 0
             return self._outcome(action, began, attempt, OutcomeStatus.DONE, written=written)
 
     def _outcome(
@@ -235,8 +240,19 @@ class Performer:
         except EntryError:
             return None
 
+    def _given_up(self, action: Action, error: EntryError) -> Problem:
+        """The problem of an action that was tried often enough."""
+        if error.entry_code is not EntryCode.TIMEOUT:
+            return _problem(action, error)
+        self._silent_actions += 1
+        return _problem(
+            action, error, EntryCode.UNAVAILABLE if self._silent_actions >= SILENT_ACTIONS else None
+        )
+
     def _attempts(self, error: EntryError) -> int:
         attempts = self._settings.attempts
+        if self._silent_actions and error.entry_code is EntryCode.TIMEOUT:
+            return 1  # the action before has waited long enough for both
         return max(attempts, REMOTE_ATTEMPTS) if attempts > 1 and error.entry_code in AWAY else attempts
 
     def _delay(self, error: EntryError, attempt: int) -> float:

@@ -373,3 +373,26 @@ def test_names_that_are_no_utf8_cross_the_border() -> None:
     _, outcomes = _batch(bench, [bench.action(ActionKind.COPY, name)])
     assert [(outcome.path, outcome.status) for outcome in outcomes] == [(name, OutcomeStatus.DONE)]
     assert bench.right.paths() == [name]
+
+
+def test_a_silent_storage_is_not_waited_for_path_by_path() -> None:
+    """Two actions in a row that end in timeouts: the second ends the execution, after one look."""
+    silent = [raises("put", EntryCode.TIMEOUT, times=None)]
+    bench = Bench({"a": b"x", "b": b"x", "c": b"x"}, {}, {"right": silent}, attempts=3)
+    lines = [encode_line(bench.action(ActionKind.COPY, path)) for path in "abc"]
+    summary, rest = split_answer(perform_batch(bench.performer, lambda: False, b"\n".join(lines)))
+    outcomes = [decode_line(line, Outcome) for line in rest.splitlines()]
+    assert [code_of(outcome) for outcome in outcomes] == [
+        EntryCode.TIMEOUT,
+        EntryCode.UNAVAILABLE,
+        EntryCode.CANCELLED,
+    ]
+    assert [outcome.attempts for outcome in outcomes] == [5, 1, 0]
+    assert summary.abort is True
+
+
+def test_timeouts_with_successes_between_them_end_nothing() -> None:
+    silent = [raises("put", EntryCode.TIMEOUT, path=path, times=None) for path in ("a", "c")]
+    bench = Bench({"a": b"x", "b": b"x", "c": b"x"}, {}, {"right": silent}, attempts=2)
+    codes = [code_of(bench.perform(ActionKind.COPY, path)) for path in "abc"]
+    assert codes == [EntryCode.TIMEOUT, None, EntryCode.TIMEOUT]
