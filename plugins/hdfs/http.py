@@ -100,7 +100,7 @@ class NameNodes:
             last = turn == count - 1
             url = self._url(number, operation, path, parameters)
             try:
-                response = self._send(method, url, self._credentials(url))
+                response = self._authenticated(method, url)
             except _Unconnected:
                 if last:
                     raise
@@ -113,6 +113,14 @@ class NameNodes:
             if last or not any(name in fault.message for name in _STANDBY):
                 raise fault
         raise AssertionError("no NameNode is declared")
+
+    def _authenticated(self, method: str, url: str) -> BaseHTTPResponse:
+        """A request with our credentials; with a new ticket when the session has ended, which did nothing yet."""
+        response = self._send(method, url, self._credentials(url))
+        if response.status == 401 and self._cookies.pop(urlsplit(url).netloc, None) is not None:
+            read_all(response)
+            response = self._send(method, url, self._credentials(url))
+        return response
 
     def _url(self, number: int, operation: str, path: str, parameters: Mapping[str, str]) -> str:
         query = {"op": operation, **parameters}

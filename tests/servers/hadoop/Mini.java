@@ -13,6 +13,7 @@ import org.apache.hadoop.hdfs.DistributedFileSystem;
 import org.apache.hadoop.hdfs.MiniDFSCluster;
 import org.apache.hadoop.hdfs.MiniDFSNNTopology;
 import org.apache.hadoop.minikdc.MiniKdc;
+import org.apache.hadoop.security.AuthenticationFilterInitializer;
 import org.apache.hadoop.security.UserGroupInformation;
 
 /**
@@ -92,6 +93,10 @@ public class Mini {
         }
         configuration.set("dfs.web.authentication.kerberos.principal", "HTTP/localhost@" + kdc.getRealm());
         configuration.set("dfs.web.authentication.kerberos.keytab", keytab);
+        configuration.set("hadoop.http.filter.initializers", AuthenticationFilterInitializer.class.getName());
+        configuration.set("hadoop.http.authentication.type", "kerberos");
+        configuration.set("hadoop.http.authentication.kerberos.principal", "HTTP/localhost@" + kdc.getRealm());
+        configuration.set("hadoop.http.authentication.kerberos.keytab", keytab);
         UserGroupInformation.setConfiguration(configuration);
         UserGroupInformation.loginUserFromKeytab(server, keytab);
     }
