@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers.process import module
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,3 +38,15 @@ def test_the_contest_is_fair_and_writes_its_table(tmp_path: Path) -> None:
     assert "| sync-runner |" in text
     assert "| cp -a |" in text
     assert "## Nothing to do" in text
+
+
+@pytest.mark.servers
+def test_objects_are_raced_and_arrive(tmp_path: Path) -> None:
+    """At small size, for correctness: each contestant brings back what it sent."""
+    module("ministack", "pip install ministack")
+    table = tmp_path / "table.md"
+    words = ["--files", "30", "--rounds", "1", "--folder", str(tmp_path), "--write", str(table)]
+    subprocess.run([sys.executable, "-m", "benchmarks.objects", *words], cwd=ROOT, check=True, timeout=300)
+    text = table.read_text()
+    assert all(f"## {job}" in text for job in ("Upload", "Nothing to do", "Download"))
+    assert "| sync-runner, verified |" in text
