@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from xml.etree.ElementTree import Element
 
+import msgspec
+
 from runner.clock import Clock
 from runner.errors import Disposition, EntryCode, EntryError
 from runner.locations.protocol import Buffer
@@ -40,6 +42,15 @@ MAX_COPY_BYTES = 5 << 30
 COPY_PART_BYTES = 512 << 20
 MAX_KEY_BYTES = 1024
 _SUCCESS = frozenset({200, 204, 206})
+
+
+class Tagging(msgspec.Struct, frozen=True):
+    """What becomes of tags: `copies_keep` also where metadata is replaced, `copies_take` those of their request, `puts`
+    a request of its own sets them. The defaults are Amazon's; they hold until the endpoint was tried out."""
+
+    copies_keep: bool = True
+    copies_take: bool = True
+    puts: bool = False
 
 
 class S3Client:
@@ -80,6 +91,8 @@ class S3Client:
         self._new_object = _new_object_headers(options)
         self.quoted_if_match = True
         """Whether an If-Match etag stands in quotes: Ceph 16 matches only bare ones."""
+
+        self.tagging = Tagging()
 
     @property
     def features(self) -> Features:
@@ -346,6 +359,29 @@ class S3Client:
         headers = {"x-amz-copy-source": quote_key(f"/{source.options.bucket}/{facts.key}")}
         if facts.etag is not None:
             headers["x-amz-copy-source-if-match"] = self._if_match(facts.etag)
+        if description is not None and description.tags is None and not self.tagging.copies_keep:
+            description = msgspec.structs.replace(description, tags=source.tags(facts.key))
+        afterwards: Pairs = ()
+        if description is not None and description.tags and not self.tagging.copies_take:
+            if not self.tagging.puts:
+                message = f"cannot copy {key}: the server would lose its tags"
+                raise EntryError(EntryCode.ATTRIBUTES_REFUSED, key, message)
+            afterwards = description.tags
+            description = msgspec.structs.replace(description, tags=())
+        stored = self._copied(source, headers, facts, key, description, condition)
+        if afterwards:
+            self.put_tags(key, afterwards)
+        return stored
+
+    def _copied(
+        self,
+        source: S3Client,
+        headers: dict[str, str],
+        facts: ObjectFacts,
+        key: str,
+        description: Description | None,
+        condition: Condition,
+    ) -> Stored:
         if facts.size_bytes > MAX_COPY_BYTES:
             return self._copy_in_parts(headers, facts, key, description, condition)
         if description is None:
@@ -381,6 +417,12 @@ class S3Client:
             return replies.tags_of(document)
         except replies.ReplyError as error:
             raise EntryError(EntryCode.IO_ERROR, key, str(error)) from error
+
+    def put_tags(self, key: str, tags: Pairs) -> None:
+        """Only for servers that were proved to know the request: others store its body as the object."""
+        body = replies.tagging(tags)
+        md5 = b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode("ascii")
+        self._call("PUT", key, "tag", [("tagging", "")], {"content-md5": md5}, body)
 
     def close(self) -> None:
         self._wire.close()

@@ -24,24 +24,27 @@ from ..objects.client import (
     Description,
     Features,
     ObjectFacts,
+    Pairs,
 )
 from ..objects.memory import Memory, UploadRecord
-from .client import S3Client
+from .client import S3Client, Tagging
 
 _FIRST = b"sync-runner proves what this server does\n"
 _SECOND = b"sync-runner proves what this server does.\n"
 _WRONG = "0" * 32
 _NOTED = Description((("sync-runner-proof", "1"),))
 _NOTED_ANEW = Description((("sync-runner-proof", "2"),))
-PROOF_VERSION = "s3-features-1"
+PROOF_VERSION = "s3-features-2"
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """`quoted_if_match`: how etags stand in If-Match. `complete`: nothing kept the endpoint from showing what it does."""
+    """`quoted_if_match`: how etags stand in If-Match. `tagging`: see there. `complete`: nothing kept the endpoint from
+    showing what it does."""
 
     features: Features
     quoted_if_match: bool = True
     complete: bool = True
+    tagging: Tagging = Tagging()
 
 
 _proofs: dict[tuple[str, str], Proof] = {}
@@ -70,6 +73,7 @@ def prove(client: S3Client, memory: Callable[[], Memory], execution_id: str) -> 
                 remembered.close()
             _proofs[name] = proof
     client.quoted_if_match = proof.quoted_if_match
+    client.tagging = proof.tagging
     return proof.features
 
 
@@ -118,6 +122,7 @@ class _Trial:
             copy_match = not self._refuses(lambda: self._copy(facts, facts.etag, Condition(etag=facts.etag)))
         uploads, complete_absent, complete_match, complete = self._uploads()
         markers = self._keeps_markers()
+        tags, tagging = self._tags()
         delete_match = self._refuses(lambda: client.delete(self._key, _WRONG)) and not self._refuses(
             lambda: client.delete(self._key, self._facts().etag)
         )
@@ -138,9 +143,11 @@ class _Trial:
                 md5_checked=md5_checked,
                 uploads=uploads,
                 markers=markers,
+                tags=tags,
             ),
             client.quoted_if_match,
             complete,
+            tagging,
         )
 
     def _put(self, body: bytes, condition: Condition, md5: bytes | None = None) -> str | None:
@@ -184,6 +191,25 @@ class _Trial:
         except (EntryError, ConditionFailedError):
             return self._facts().size_bytes == len(_FIRST)
         return False
+
+    def _tags(self) -> tuple[bool, Tagging]:
+        """Whether tags are kept, and how they get onto a copy (Ceph 16 drops them, and breaks those of its request)."""
+        client, tags, others = self._client, (("sync-runner-proof", "1"),), (("sync-runner-proof", "2"),)
+        if not self._has_tags(lambda: client.put(self._key, _FIRST, Description(tags=tags)), tags):
+            # rclone serve s3 answers 500 where it is given tags, and stores a PUT of ?tagging as the object.
+            return False, Tagging()
+        kept = self._has_tags(lambda: client.describe(self._facts(), _NOTED), tags)
+        replaced = Description(_NOTED_ANEW.metadata, tags=others)
+        given = self._has_tags(lambda: client.describe(self._facts(), replaced), others)
+        put = self._has_tags(lambda: client.put_tags(self._key, tags), tags)
+        return True, Tagging(kept, given, put and self._facts().size_bytes == len(_FIRST))
+
+    def _has_tags(self, act: Callable[[], object], tags: Pairs) -> bool:
+        try:
+            act()
+            return self._client.tags(self._key) == tags
+        except (EntryError, ConditionFailedError):
+            return False
 
     def _keeps_markers(self) -> bool:
         """Whether `key/` is an object beside `key`: on servers that keep files it would overwrite that one."""
