@@ -31,10 +31,10 @@ _CALL = re.compile(r"(?:connect|sendto|sendmsg|sendmmsg)\(\d+, .*?\{sa_family=(A
 def ports_in(options: dict[str, Any]) -> set[tuple[str, int]]:
     """Hosts and ports that the options name."""
     found = set()
-    hosts = [str(options[name]) for name in ("host", "server", "hostname", "name_node") if name in options]
+    hosts = [str(options[name]) for name in ("host", "server") if name in options]
     for value in options.values():
-        if isinstance(value, Secret):
-            continue
+        if isinstance(value, dict):
+            found |= ports_in(value)
         if isinstance(value, str) and "://" in value:
             parts = urlsplit(value)
             found.add((parts.hostname or "", parts.port or 0))
@@ -42,6 +42,13 @@ def ports_in(options: dict[str, Any]) -> set[tuple[str, int]]:
             if isinstance(value, int):
                 found.add((host, value))
     return found
+
+
+def written(value: Any) -> Any:
+    """Options as the child reads them."""
+    if isinstance(value, Secret):
+        return {"secret": value.reveal()}
+    return {name: written(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def listening(process: subprocess.Popen[bytes]) -> set[int]:
@@ -92,8 +99,6 @@ def test_only_the_endpoint_is_spoken_to(
 ) -> None:
     options = endpoints.fresh(location_type)
     server = request.getfixturevalue(str(FIXTURES[location_type][0]))
-    secrets = [name for name, value in options.items() if isinstance(value, Secret)]
-    shown = {name: value.reveal() if isinstance(value, Secret) else value for name, value in options.items()}
     trap = f"http://127.0.0.1:{free_port()}"
     environment = {
         "PATH": os.environ["PATH"],
@@ -116,7 +121,7 @@ def test_only_the_endpoint_is_spoken_to(
     ]
     done = subprocess.run(
         [*argv, sys.executable, str(CHILD)],
-        input=json.dumps({"folder": str(tmp_path), "location": shown, "secrets": secrets}),
+        input=json.dumps({"folder": str(tmp_path), "location": written(options)}),
         capture_output=True,
         text=True,
         env=environment,

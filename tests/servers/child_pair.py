@@ -1,6 +1,6 @@
 """Run by a test in a process of its own: copies a small tree to a location and back, and reports how that went.
 
-Reads from standard input: {"folder": ..., "location": {options with type}, "secrets": [names of the secret ones]}.
+Reads from standard input: {"folder": ..., "location": {options with type}}, where {"secret": VALUE} is a secret.
 """
 
 from __future__ import annotations
@@ -8,8 +8,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from runner.model.task import Secret
+
+
+def revealed(value: Any) -> Any:
+    """Options as a driver gets them."""
+    if isinstance(value, dict):
+        if set(value) == {"secret"}:
+            return Secret(value["secret"], "test")
+        return {name: revealed(one) for name, one in value.items()}
+    return value
+
 
 if __name__ == "__main__":
     # This file is run as a script: what it shares with the tests lies beside its folder.
@@ -18,10 +29,7 @@ if __name__ == "__main__":
 
     order = json.load(sys.stdin)
     folder = Path(order["folder"])
-    location = {
-        name: Secret(value, "test") if name in order["secrets"] else value
-        for name, value in order["location"].items()
-    }
+    location = revealed(order["location"])
     source, back = folder / "source", folder / "back"
     (source / "a").mkdir(parents=True)
     for number in range(12):
