@@ -11,7 +11,7 @@ MAX_PATH_CHARACTERS = 8000
 MAX_PATH_LEVELS = 1000
 """HdfsServerConstants.MAX_PATH_LENGTH and MAX_PATH_DEPTH of the NameNode."""
 
-RULES = NameRules(max_name_bytes=255, utf8=True, forbidden=":/")
+RULES = NameRules(max_name_bytes=255, utf8=True, forbidden=":/", reserved_exactly=frozenset({".snapshot"}))
 """DFSUtil.isValidName; 255 is the NameNode's default (dfs.namenode.fs-limits.max-component-length)."""
 
 SNAPSHOTS = ".snapshot"

@@ -276,6 +276,7 @@ def _facts(capabilities: Capabilities) -> Iterator[tuple[str, str]]:
         *(["control characters"] if not rules.controls else []),
         *([f"any of {' '.join(map(_character, rules.forbidden))}"] if rules.forbidden else []),
         *(["a blank or a dot at the end"] if rules.forbidden_end else []),
+        *(f"`{name}`" for name in sorted(rules.reserved_exactly)),
         *(["names of devices (`CON`, `NUL`, ...)"] if rules.reserved else []),
     ]
     yield "names refused in the plan", ", ".join(refused) or "none"

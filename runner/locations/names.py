@@ -19,6 +19,7 @@ class NameRules(msgspec.Struct, frozen=True):
     forbidden         characters no name may hold
     controls          False: no character below U+0020, nor U+007F
     forbidden_end     characters no name may end with
+    reserved_exactly  names that mean something else, as they are spelt (`.snapshot`)
     reserved          names that mean something else, in upper case, also with an extension (`nul.txt`)
     """
 
@@ -29,6 +30,7 @@ class NameRules(msgspec.Struct, frozen=True):
     forbidden: str = ""
     controls: bool = True
     forbidden_end: str = ""
+    reserved_exactly: frozenset[str] = frozenset()
     reserved: frozenset[str] = frozenset()
 
     def refusal(self, path: str) -> str | None:
@@ -62,6 +64,8 @@ class NameRules(msgspec.Struct, frozen=True):
                 return f"the name holds {character!r}, which the destination does not allow"
         if self.forbidden_end and name.endswith(tuple(self.forbidden_end)):
             return f"the name ends with {name[-1]!r}, which the destination would drop"
+        if name in self.reserved_exactly:
+            return "the destination reserves this name for itself"
         if self.reserved and name.split(".", 1)[0].rstrip(" ").upper() in self.reserved:
             return "the destination reserves this name for a device"
         return None

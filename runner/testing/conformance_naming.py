@@ -100,6 +100,7 @@ class NamingPromises(ConformanceBase):
         names = [f"a{character}b" for character in rules.forbidden if character != "/"]
         names += [f"a{character}" for character in rules.forbidden_end]
         names += [f"{name.lower()}.txt" for name in sorted(rules.reserved)[:3]]
+        names += sorted(rules.reserved_exactly)
         if not rules.controls:
             names += ["a\x01b", "a\nb", "a\x7fb"]
         if rules.utf8:

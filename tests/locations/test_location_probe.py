@@ -206,6 +206,13 @@ NAME_TABLE = [
         "Nul.tar.gz",
         "reserves this name",
     ),
+    (
+        "reserved as it is spelt",
+        NameRules(reserved_exactly=frozenset({".snapshot"})),
+        "a/.snapshot/",
+        "for itself",
+    ),
+    ("spelt otherwise", NameRules(reserved_exactly=frozenset({".snapshot"})), "a/.Snapshot", None),
     ("only begins like it", NameRules(reserved=frozenset({"NUL"})), "nulls", None),
 ]
 
