@@ -21,15 +21,16 @@ from runner.locations.protocol import (
 )
 from runner.model.entry import Entry, Kind, Problem
 
-from .client import Condition, ConditionFailedError, Description, ObjectClient, ObjectFacts, Stored
+from .client import ConditionFailedError, Description, ObjectClient
+from .copies import Copies
 from .expectations import difference
 from .faults import at_path, changed, shown, stale
+from .folders import Folders
 from .keys import check_name, name_rules, temporary_execution
-from .listing import first_below
 from .looking import Looked, Looker
 from .memory import Memory
 from .metadata import HYPHENS, Names, description_of, posix_of
-from .scan import Scanner, root
+from .scan import Scanner
 from .writing import ContentWriter, Sizes, Standing
 
 _AT_ONCE_BYTES = 1 << 20
@@ -124,7 +125,6 @@ class ObjectLocation:
         self._memory = memory or Memory(open_settings.cache_directory, settings.identity)
         wanted = open_settings.attributes & capabilities.attributes
         self._looker = Looker(client, wanted, settings.names, posix=settings.posix)
-        # What is written needs no more than this to be compared and kept.
         self._scanner = Scanner(
             client,
             self._looker,
@@ -134,6 +134,10 @@ class ObjectLocation:
             concurrency=settings.looks,
         )
         self._writer = ContentWriter(client, self._memory, open_settings, settings.sizes)
+        self._copies = Copies(client, self._writer, settings.names, posix=settings.posix)
+        self._folders = Folders(
+            client, self._looker, self._copies, self._prefix, settings.names, posix=settings.posix
+        )
         self._missing = not self._is_there()
         if self._missing and not (create and settings.create):
             self.close()
@@ -165,14 +169,15 @@ class ObjectLocation:
         if self._missing and not self._is_there_now():
             return None
         if path == "":
-            return self._folder("")
+            with at_path(""):
+                return self._folders.stat("")
         check_name(path, self.capabilities.names)
         with at_path(path):
             if not path.endswith("/"):
                 looked = self._looker.look(self._key(path))
                 if looked is not None:
                     return self._looker.entry(path, looked)
-            return self._folder(path.removesuffix("/") + "/")
+            return self._folders.stat(path.removesuffix("/") + "/")
 
     def read(self, entry: Entry, offset: int = 0) -> Iterator[Buffer]:
         path = entry.path
@@ -232,13 +237,13 @@ class ObjectLocation:
         check_name(path, self.capabilities.names)
         with at_path(path):
             if entry.kind is Kind.DIRECTORY:
-                self._remove_folder(path)
+                self._folders.remove(path)
                 return
             present = self._present(entry)
             if present is None:
                 raise EntryError(EntryCode.NOT_FOUND, path, f"{shown(path)}: nothing is there")
             self._expect(entry, present)
-            self._delete(self._key(path), present.version)
+            self._copies.delete(self._key(path), present.version)
 
     def close(self) -> None:
         self._client.close()
@@ -248,21 +253,19 @@ class ObjectLocation:
 
     def set_attributes(self, entry: Entry, expected: Entry | None) -> Written:
         path = entry.path
-        if path == "":
-            return self._put_folder(entry, None)
         check_name(path, self.capabilities.names)
         with at_path(path):
             if entry.kind is Kind.DIRECTORY:
-                if self._folder(path) is None:
-                    raise stale(path, "no folder is there any more")
-                return self._put_folder(entry, None)
+                if self._has_marker(path):
+                    self._folders.set_attributes(entry)
+                return Written()
             looked = self._looker.look(self._key(path))
             present = None if looked is None else self._looker.entry(path, looked)
             if expected is not None:
                 self._expect(expected, present)
             if looked is None or present is None or present.kind is not entry.kind:
                 raise stale(path, f"no {entry.kind.value} is there any more")
-            self._describe(looked.facts, entry)
+            self._copies.describe(looked.facts, entry)
         return Written()
 
     # -- Linking -------------------------------------------------------------------------------------------
@@ -278,9 +281,9 @@ class ObjectLocation:
             if posix_of(facts.metadata, self._settings.names).link is None:
                 metadata = {**dict(facts.metadata or ()), self._settings.names.link: secrets.token_hex(8)}
                 described = Description(tuple(sorted(metadata.items())), facts.headers or ())
-                facts = self._described(facts, described)
+                facts = self._copies.described(facts, described)
             standing = self._standing(path, replaces)
-            self._copied(self._client, facts, path, None, standing)
+            self._copies.copy(self._client, facts, self._key(path), path, None, standing)
             self._drop_replaced_folder(path, replaces)
 
     # -- CopiesFrom ----------------------------------------------------------------------------------------
@@ -305,7 +308,9 @@ class ObjectLocation:
             standing = self._standing(target.path, replaces)
             throttle.take(facts.size_bytes)
             try:
-                self._copied(source._client, facts, target.path, description, standing)
+                self._copies.copy(
+                    source._client, facts, self._key(target.path), target.path, description, standing
+                )
             except ConditionFailedError as error:
                 if source._looker.look(facts.key) != looked:
                     raise changed(entry.path, "it changed while it was copied") from error
@@ -325,8 +330,8 @@ class ObjectLocation:
                 raise EntryError(EntryCode.NOT_FOUND, entry.path, f"{shown(entry.path)}: nothing is there")
             looked = self._looker.completed(facts)
             self._expect(entry, None if looked is None else self._looker.entry(entry.path, looked))
-            self._copied(self._client, facts, path, None, Standing(None))
-            self._delete(facts.key, facts.etag)
+            self._copies.copy(self._client, facts, self._key(path), path, None, Standing(None))
+            self._copies.delete(facts.key, facts.etag)
 
     # -- Identifies, TellsTime -----------------------------------------------------------------------------
 
@@ -375,19 +380,6 @@ class ObjectLocation:
         self._client.create()
         self._missing = False
 
-    def _folder(self, path: str) -> Entry | None:
-        """The folder at `path` ("" or with its slash) as it stands now."""
-        with at_path(path):
-            key = self._key(path)
-            first = first_below(self._client, key) if key else []
-            if first and first[0].key == key and self._looker.needs_look:
-                looked = self._looker.look(key)
-                if looked is not None:
-                    return self._looker.entry(path, looked)
-            if path == "":
-                return root(self._prefix)
-            return Entry(path, Kind.DIRECTORY) if first else None
-
     def _present(self, entry: Entry) -> Entry | None:
         """What stands at a file's or link's path now."""
         looked = self._looker.look(self._key(entry.path))
@@ -410,144 +402,31 @@ class ObjectLocation:
         if replaces is None:
             return Standing(None)
         if replaces.kind is Kind.DIRECTORY:
-            self._expect_empty(replaces.path)
+            self._folders.expect_empty(replaces.path)
             return Standing(None)
         present = self._present(replaces)
         self._expect(replaces, present)
         assert present is not None
         return Standing(present.version)
 
-    def _expect_empty(self, folder: str) -> list[ObjectFacts]:
-        """The marker of a folder that holds nothing else (none: []). Raises STALE."""
-        first = first_below(self._client, self._key(folder), 2)
-        if not first:
-            raise stale(folder, "nothing is there any more")
-        if len(first) > 1 or first[0].key != self._key(folder):
-            inside = first[-1].key[len(self._prefix) :]
-            raise stale(folder, f"the folder is not empty: it holds {shown(inside)}")
-        if first[0].size_bytes:
-            raise stale(folder, "an object with content stands for the folder")
-        return first
-
-    def _delete(self, key: str, etag: str | None) -> None:
-        """Remove an object that was just looked at; where the service can, only if it still is that one."""
-        self._client.delete(key, etag if self._client.features.delete_if_match else None)
-
     def _drop_replaced_folder(self, path: str, replaces: Entry | None) -> None:
         """After the file that takes a folder's place was stored: its marker goes."""
         if replaces is not None and replaces.kind is Kind.DIRECTORY and not path.endswith("/"):
-            for marker in self._expect_empty(replaces.path):
-                self._delete(marker.key, marker.etag)
-
-    def _remove_folder(self, path: str) -> None:
-        if not first_below(self._client, self._key(path)):
-            raise EntryError(EntryCode.NOT_FOUND, path, f"{shown(path)}: nothing is there")
-        for marker in self._expect_empty(path):
-            self._delete(marker.key, marker.etag)
+            self._folders.drop_empty(replaces.path)
 
     def _put_folder(self, entry: Entry, replaces: Entry | None) -> Written:
-        """Make or complete a folder's marker; what the entry leaves open stays as it is."""
-        if self._key(entry.path) == "":
-            return Written()
+        """Make or complete a folder; what takes a file's place comes before that one goes."""
         with at_path(entry.path):
             old: Entry | None = None
             if replaces is not None and replaces.kind is not Kind.DIRECTORY:
                 old = self._present(replaces)
                 self._expect(replaces, old)
-            if self._settings.markers:
-                self._put_marker(entry)
+            if self._has_marker(entry.path):
+                self._folders.put(entry)
             if old is not None:
-                self._delete(self._key(old.path), old.version)
+                self._copies.delete(self._key(old.path), old.version)
         return Written()
 
-    def _put_marker(self, entry: Entry) -> None:
-        path, key = entry.path, self._key(entry.path)
-        features = self._client.features
-        if not features.markers:
-            message = (
-                f"{shown(path)}: this server keeps no objects for folders; set `directory_markers: false`"
-            )
-            raise EntryError(EntryCode.KIND_NOT_SUPPORTED, path, message)
-        description = description_of(entry, None, self._settings.names, posix=self._settings.posix)
-        if features.put_if_absent:
-            try:
-                self._client.put(key, b"", description, Condition(absent=True))
-                return
-            except ConditionFailedError:
-                pass
-        self._complete_marker(key, entry, description)
-
-    def _complete_marker(self, key: str, entry: Entry, description: Description) -> None:
-        standing = self._client.head(key)
-        if standing is None:
-            self._client.put(key, b"", description)
-            return
-        if standing.size_bytes:
-            raise EntryError(
-                EntryCode.KIND_CONFLICT,
-                entry.path,
-                f"{shown(entry.path)}: an object with content stands for the folder",
-            )
-        self._describe(standing, entry)
-
-    def _describe(self, facts: ObjectFacts, entry: Entry) -> None:
-        """Set what `entry` says, where it is not so already."""
-        names = self._settings.names
-        link = posix_of(facts.metadata, names).link
-        description = description_of(entry, link, names, posix=self._settings.posix, standing=facts)
-        if self._is_so(facts, description):
-            return
-        self._described(facts, description)
-
-    def _is_so(self, facts: ObjectFacts, description: Description) -> bool:
-        tags = description.tags
-        return (
-            dict(description.metadata) == dict(facts.metadata or ())
-            and description.headers == (facts.headers or ())
-            and (tags is None or tags == facts.tags)
-        )
-
-    def _described(self, facts: ObjectFacts, description: Description) -> ObjectFacts:
-        """Replace what an object carries; its facts afterwards. Raises ConditionFailedError."""
-        if not self._client.features.describe_if_match:
-            present = self._client.head(facts.key)
-            if present is None or present.etag != facts.etag:
-                raise ConditionFailedError(facts.key)
-        stored = self._client.describe(facts, description, Condition(etag=facts.etag))
-        return msgspec.structs.replace(
-            facts,
-            etag=stored.etag or facts.etag,
-            metadata=description.metadata,
-            headers=description.headers,
-        )
-
-    def _copied(
-        self,
-        source: ObjectClient,
-        facts: ObjectFacts,
-        path: str,
-        description: Description | None,
-        standing: Standing,
-    ) -> None:
-        """Copy inside the service; what arrived is looked at. Raises ConditionFailedError, STALE."""
-        features = self._client.features
-        key = self._key(path)
-        condition = self._writer.condition(
-            key, path, standing, features.copy_if_absent, features.copy_if_match
-        )
-        stored = self._client.copy(source, facts, key, description, condition)
-        if not features.copy_source_if_match:
-            after = source.head(facts.key)
-            if after is None or after.etag != facts.etag:
-                raise ConditionFailedError(facts.key)
-        self._check_copy(key, path, facts, stored)
-
-    def _check_copy(self, key: str, path: str, facts: ObjectFacts, stored: Stored) -> None:
-        present = self._client.head(key)
-        wrong = present is None or present.size_bytes != facts.size_bytes
-        if present is not None and self._client.features.etag_is_md5 and "-" not in (facts.etag or "-"):
-            wrong = wrong or (present.etag != facts.etag and "-" not in (present.etag or "-"))
-        if wrong:
-            raise EntryError(
-                EntryCode.CHECKSUM_FAILURE, path, f"{shown(path)}: the copy is not what the original is"
-            )
+    def _has_marker(self, path: str) -> bool:
+        """False for the root of a bucket, and where folders are not objects."""
+        return self._settings.markers and self._key(path) != ""
