@@ -6,7 +6,6 @@ import hashlib
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from xml.etree.ElementTree import Element
 
 import msgspec
@@ -32,16 +31,15 @@ from ..objects.client import (
 )
 from . import replies
 from .credentials import KeySource
-from .faults import lost, refusal
 from .options import S3Options
-from .signing import Signer, query_string, quote_key
-from .wire import Reply, Wire, WireError
+from .requests import Requests
+from .signing import query_string, quote_key
+from .stream import S3Stream
 
 MAX_COPY_BYTES = 5 << 30
 """What one CopyObject takes; more goes by UploadPartCopy."""
 COPY_PART_BYTES = 512 << 20
 MAX_KEY_BYTES = 1024
-_SUCCESS = frozenset({200, 204, 206})
 
 
 class Tagging(msgspec.Struct, frozen=True):
@@ -70,24 +68,9 @@ class S3Client:
     ) -> None:
         """`prove` finds out what the endpoint can do; asked once, before the first write."""
         self.options = options
-        self._keys = keys
-        self._clock = clock
         self._prove = prove
         self._features: Features | None = None
-        self._address = options.address
-        self._wire = Wire(
-            self._address,
-            context,
-            connect_seconds=options.connect_timeout_seconds,
-            timeout_seconds=options.timeout_seconds,
-        )
-        self._signer = Signer(options.signing_region, clock)
-        self._base = quote_key(options.base_path)
-        self._common: dict[str, str] = {"host": self._address.authority, "user-agent": "sync-runner"}
-        if options.requester_pays:
-            self._common["x-amz-request-payer"] = "requester"
-        if options.expected_bucket_owner is not None:
-            self._common["x-amz-expected-bucket-owner"] = options.expected_bucket_owner
+        self._requests = Requests(options, keys, context, clock)
         self._new_object = _new_object_headers(options)
         self.quoted_if_match = True
         """Whether an If-Match etag stands in quotes: Ceph 16 matches only bare ones."""
@@ -99,67 +82,6 @@ class S3Client:
         if self._features is None:
             self._features = self._prove(self)
         return self._features
-
-    # -- requests ------------------------------------------------------------------------------------------
-
-    def request(
-        self,
-        method: str,
-        key: str | None,
-        doing: str,
-        parameters: Sequence[tuple[str, str]] = (),
-        headers: dict[str, str] | None = None,
-        body: Buffer | None = None,
-    ) -> Reply:
-        """Send one request; a reply of success, its body unread. `key` None: the bucket itself.
-
-        Raises EntryError and ConditionFailedError.
-        """
-        path = self._base + quote_key(key) if key is not None else self._base.removesuffix("/") or "/"
-        query = query_string(parameters) if parameters else ""
-        sent = {**self._common, **headers} if headers else self._common.copy()
-        self._signer.sign(method, path, query, sent, self._keys(), body, hash_body=not self._address.tls)
-        try:
-            reply = self._wire.exchange(method, f"{path}?{query}" if query else path, sent, body)
-            if reply.status in _SUCCESS:
-                return reply
-            code, text = replies.error_of(reply.body(1 << 20))
-        except WireError as error:
-            raise lost(error, key or "", doing) from error
-        raise refusal(reply.status, code, text, reply.headers, key or "", doing)
-
-    def _call(
-        self,
-        method: str,
-        key: str | None,
-        doing: str,
-        parameters: Sequence[tuple[str, str]] = (),
-        headers: dict[str, str] | None = None,
-        body: Buffer | None = None,
-    ) -> tuple[dict[str, str], bytes]:
-        """Headers and body of a successful reply."""
-        reply = self.request(method, key, doing, parameters, headers, body)
-        try:
-            return reply.headers, reply.body()
-        except WireError as error:
-            raise lost(error, key or "", doing) from error
-
-    def _document(
-        self,
-        method: str,
-        key: str | None,
-        doing: str,
-        parameters: Sequence[tuple[str, str]] = (),
-        headers: dict[str, str] | None = None,
-        body: Buffer | None = None,
-    ) -> tuple[dict[str, str], bytes]:
-        """As `_call`, for replies that S3 begins before it knows how they end: 200 with an error inside."""
-        reply_headers, document = self._call(method, key, doing, parameters, headers, body)
-        code, text = replies.error_of(document)
-        if code:
-            status = 412 if code == "PreconditionFailed" else 500
-            raise refusal(status, code, text, reply_headers, key or "", doing)
-        return reply_headers, document
 
     # -- the bucket ----------------------------------------------------------------------------------------
 
@@ -184,7 +106,7 @@ class S3Client:
                 "</CreateBucketConfiguration>"
             ).encode()
         try:
-            self._call("PUT", None, "make", body=body)
+            self._requests.call("PUT", None, "make", body=body)
         except (EntryError, ConditionFailedError):
             if not self.exists():
                 raise
@@ -196,7 +118,7 @@ class S3Client:
         return tuple(facts)
 
     def server_time_ns(self) -> int:
-        headers, _ = self._call("HEAD", None, "ask the time of")
+        headers, _ = self._requests.call("HEAD", None, "ask the time of")
         served_ns = replies.http_date_ns(headers.get("date"))
         if served_ns is None:
             raise EntryError(EntryCode.IO_ERROR, "", "the server does not tell its time")
@@ -222,7 +144,7 @@ class S3Client:
             parameters.append(("max-keys", str(limit)))
         if delimiter is not None:
             parameters.append(("delimiter", delimiter))
-        headers, document = self._document("GET", None, "list", parameters)
+        headers, document = self._requests.document("GET", None, "list", parameters)
         try:
             return replies.page_of(document, replies.http_date_ns(headers.get("date")))
         except replies.ReplyError as error:
@@ -232,7 +154,7 @@ class S3Client:
 
     def head(self, key: str) -> ObjectFacts | None:
         try:
-            headers, _ = self._call("HEAD", key, "look at")
+            headers, _ = self._requests.call("HEAD", key, "look at")
         except EntryError as error:
             if error.entry_code is EntryCode.NOT_FOUND:
                 return None
@@ -247,7 +169,7 @@ class S3Client:
             headers["range"] = f"bytes={offset}-" + (str(offset + length - 1) if length is not None else "")
         if if_etag is not None:
             headers["if-match"] = self._if_match(if_etag)
-        return S3Stream(self.request("GET", key, "read", headers=headers), key, offset, length)
+        return S3Stream(self._requests.request("GET", key, "read", headers=headers), key, offset, length)
 
     # -- writing -------------------------------------------------------------------------------------------
 
@@ -263,11 +185,11 @@ class S3Client:
         self._conditional(headers, condition)
         if md5 is not None:
             headers["content-md5"] = b64encode(md5).decode("ascii")
-        return _stored(self._call("PUT", key, "store", headers=headers, body=body)[0])
+        return _stored(self._requests.call("PUT", key, "store", headers=headers, body=body)[0])
 
     def begin_upload(self, key: str, description: Description, condition: Condition = ALWAYS) -> Upload:
         headers = self._described(description, MAX_COPY_BYTES)
-        _, document = self._document("POST", key, "store", [("uploads", "")], headers, b"")
+        _, document = self._requests.document("POST", key, "store", [("uploads", "")], headers, b"")
         upload_id = self._tree(document, key).findtext("UploadId")
         if not upload_id:
             raise EntryError(EntryCode.IO_ERROR, key, f"the server began no upload for {key}")
@@ -277,7 +199,7 @@ class S3Client:
         digest = md5 or hashlib.md5(body, usedforsecurity=False).digest()
         parameters = [("partNumber", str(number)), ("uploadId", upload.id)]
         headers = {"content-md5": b64encode(digest).decode("ascii")}
-        reply_headers, _ = self._call("PUT", upload.key, "store", parameters, headers, body)
+        reply_headers, _ = self._requests.call("PUT", upload.key, "store", parameters, headers, body)
         etag = replies.bare_etag(reply_headers.get("etag"))
         if etag is None:
             raise EntryError(EntryCode.IO_ERROR, upload.key, "the server gave a part no etag")
@@ -292,7 +214,7 @@ class S3Client:
     ) -> Stored:
         headers: dict[str, str] = {}
         self._conditional(headers, condition)
-        reply_headers, document = self._document(
+        reply_headers, document = self._requests.document(
             "POST", upload.key, "store", [("uploadId", upload.id)], headers, replies.completion(parts)
         )
         tree = self._tree(document, upload.key)
@@ -301,7 +223,7 @@ class S3Client:
 
     def abort_upload(self, upload: Upload) -> None:
         try:
-            self._call("DELETE", upload.key, "give up the upload of", [("uploadId", upload.id)])
+            self._requests.call("DELETE", upload.key, "give up the upload of", [("uploadId", upload.id)])
         except EntryError as error:
             if error.entry_code is not EntryCode.NOT_FOUND:
                 raise
@@ -312,7 +234,7 @@ class S3Client:
             parameters = [("uploads", ""), ("encoding-type", "url"), ("prefix", prefix)]
             if markers[0]:
                 parameters += [("key-marker", markers[0]), ("upload-id-marker", markers[1])]
-            _, document = self._document("GET", None, "list the uploads of", parameters)
+            _, document = self._requests.document("GET", None, "list the uploads of", parameters)
             try:
                 uploads, following = replies.uploads_of(document)
             except replies.ReplyError as error:
@@ -328,7 +250,7 @@ class S3Client:
         marker: str | None = "0"
         while marker is not None:
             parameters = [("uploadId", upload.id), ("part-number-marker", marker)]
-            _, document = self._document("GET", upload.key, "look at the upload of", parameters)
+            _, document = self._requests.document("GET", upload.key, "look at the upload of", parameters)
             try:
                 parts, following = replies.parts_of(document)
             except replies.ReplyError as error:
@@ -344,7 +266,7 @@ class S3Client:
         return (
             isinstance(source, S3Client)
             and source.options.endpoint == self.options.endpoint
-            and source._keys() == self._keys()
+            and source._requests.keys() == self._requests.keys()
         )
 
     def copy(
@@ -394,7 +316,7 @@ class S3Client:
         if facts.storage_class and self.options.storage_class is None and source is self:
             headers["x-amz-storage-class"] = facts.storage_class
         self._conditional(headers, condition)
-        reply_headers, document = self._document("PUT", key, "copy", headers=headers)
+        reply_headers, document = self._requests.document("PUT", key, "copy", headers=headers)
         tree = self._tree(document, key)
         etag = replies.bare_etag(tree.findtext("ETag"))
         return Stored(etag, reply_headers.get("x-amz-version-id"))
@@ -406,13 +328,13 @@ class S3Client:
     def delete(self, key: str, if_etag: str | None = None) -> None:
         headers = {"if-match": self._if_match(if_etag)} if if_etag is not None else None
         try:
-            self._call("DELETE", key, "remove", headers=headers)
+            self._requests.call("DELETE", key, "remove", headers=headers)
         except EntryError as error:
             if error.entry_code is not EntryCode.NOT_FOUND:
                 raise
 
     def tags(self, key: str) -> Pairs:
-        _, document = self._document("GET", key, "read the tags of", [("tagging", "")])
+        _, document = self._requests.document("GET", key, "read the tags of", [("tagging", "")])
         try:
             return replies.tags_of(document)
         except replies.ReplyError as error:
@@ -422,10 +344,10 @@ class S3Client:
         """Only for servers that were proved to know the request: others store its body as the object."""
         body = replies.tagging(tags)
         md5 = b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode("ascii")
-        self._call("PUT", key, "tag", [("tagging", "")], {"content-md5": md5}, body)
+        self._requests.call("PUT", key, "tag", [("tagging", "")], {"content-md5": md5}, body)
 
     def close(self) -> None:
-        self._wire.close()
+        self._requests.close()
 
     # -- headers -------------------------------------------------------------------------------------------
 
@@ -471,56 +393,13 @@ class S3Client:
                 end = min(start + COPY_PART_BYTES, facts.size_bytes) - 1
                 headers = {**source_headers, "x-amz-copy-source-range": f"bytes={start}-{end}"}
                 parameters = [("partNumber", str(number)), ("uploadId", upload.id)]
-                _, document = self._document("PUT", key, "copy", parameters, headers)
+                _, document = self._requests.document("PUT", key, "copy", parameters, headers)
                 etag = replies.bare_etag(self._tree(document, key).findtext("ETag"))
                 parts.append(Part(number, etag or "", end - start + 1))
             return self.complete_upload(upload, parts, description, condition)
         except BaseException:
             self.abort_upload(upload)
             raise
-
-
-class S3Stream:
-    """See ObjectStream."""
-
-    def __init__(self, reply: Reply, key: str, offset: int, length: int | None) -> None:
-        """Raises EntryError when the server sends another range than was asked for."""
-        self._reply = reply
-        self._key = key
-        told = reply.headers.get("content-length")
-        if told is None or not told.isdigit():
-            reply.abandon()
-            raise EntryError(EntryCode.IO_ERROR, key, f"the server does not say how long {key} is")
-        total = told
-        # rclone serve s3 sends ranges with status 200.
-        if reply.status == 206 or "content-range" in reply.headers:
-            ranged, _, total = reply.headers.get("content-range", "").removeprefix("bytes ").partition("/")
-            if ranged.partition("-")[0] != str(offset) or not total.isdigit():
-                reply.abandon()
-                raise EntryError(
-                    EntryCode.IO_ERROR, key, f"the server sent another range of {key} than was asked for"
-                )
-        elif offset or length is not None:
-            reply.abandon()
-            raise EntryError(EntryCode.IO_ERROR, key, "the server does not send ranges of an object")
-        self.facts = replies.facts_of_headers(key, reply.headers, int(total))
-
-    def __iter__(self) -> Iterator[Buffer]:
-        try:
-            yield from self._reply.chunks()
-        except WireError as error:
-            raise lost(error, self._key, "read") from error
-
-    def __enter__(self) -> S3Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._reply.abandon()
 
 
 def _facts(key: str, headers: dict[str, str], length: str | None) -> ObjectFacts:

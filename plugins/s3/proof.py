@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from runner.errors import Disposition, EntryError
+from runner.errors import Disposition, EntryCode, EntryError
 
 from ..objects.client import (
     ABSENT,
@@ -223,6 +223,10 @@ class _Trial:
         beside = self._facts()
         listed = [facts.key for facts in client.list_page(self._key).objects]
         client.delete(marker)
+        if listed != sorted(set(listed)) or not set(listed) <= {self._key, marker}:
+            # What such a listing says is remembered by nobody.
+            message = "the server's listing cannot be believed: it repeats, reorders or invents keys"
+            raise EntryError(EntryCode.IO_ERROR, "", message, disposition=Disposition.RETRY)
         if listed == [self._key, marker] and beside.size_bytes:
             return self._facts().size_bytes == beside.size_bytes
         self._etag = self._put(_FIRST, ALWAYS)

@@ -286,6 +286,14 @@ def test_a_listing_is_read() -> None:
     assert found.objects[0].modified_ns == 1_795_386_060_123_000_000
 
 
+def test_a_key_that_looks_like_a_namespace_stays() -> None:
+    plain = page('<Contents><Key>a xmlns="b"</Key><Size>1</Size></Contents>')
+    plain = plain.replace(b"<EncodingType>url</EncodingType>", b"").replace(
+        b' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"', b""
+    )
+    assert replies.page_of(plain, None).objects[0].key == 'a xmlns="b"'
+
+
 @pytest.mark.parametrize(
     "document",
     [

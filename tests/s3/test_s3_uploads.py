@@ -223,3 +223,17 @@ def test_sweeping_an_upload_leaves_the_object_of_that_name(whole_bucket: Bucket)
     location.remove_leftover("big")
     assert content_of(location, "big") == b"precious"
     assert whole_bucket.uploads() == []
+
+
+def test_what_is_too_large_for_one_copy_is_copied_in_parts(
+    whole_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner_plugins.s3.client.MAX_COPY_BYTES", 5 * MIB)
+    monkeypatch.setattr("runner_plugins.s3.client.COPY_PART_BYTES", 5 * MIB)
+    location = whole_bucket.open()
+    location.put(file_entry("big", CONTENT), chunks(CONTENT), None, Meter())
+    location.rename(stated(location, "big"), "moved")
+    location.set_attributes(Entry("moved", Kind.FILE, mtime_ns=3), stated(location, "moved"))
+    assert content_of(location, "moved") == CONTENT
+    assert (stated(location, "moved").mtime_ns, location.stat("big")) == (3, None)
+    assert whole_bucket.uploads() == []
