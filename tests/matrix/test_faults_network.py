@@ -3,6 +3,7 @@ every file is whole, what failed is told, waiting has an end, and the next run h
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -91,7 +92,16 @@ def test_answers_that_end_early_while_reading(ground: tuple[str, Behind, Path]) 
     name, made, folder = ground
     write(folder / "full", FILES)
     assert_went_well(pair(folder, local(folder / "full"), made.direct).run())
-    made.proxy.script(cuts(after_bytes={"hdfs": 4_000}.get(name, 50_000), nth=2, times=2))
+    if name == "s3":
+        # More connections than files: the ones that content comes through are told by what is asked.
+        made.proxy.script(
+            *(
+                cuts(said=b"GET /%s/d1/file%%20" % made.direct["bucket"].encode(), nth=nth, after_bytes=9_000)
+                for nth in (1, 3)
+            )
+        )
+    else:
+        made.proxy.script(cuts(after_bytes={"hdfs": 4_000}.get(name, 50_000), nth=2, times=4))
     run = pair(folder, made.through, local(folder / "tree"), retry_delay_seconds=0.1, workers=4)
     assert_went_well(run_bounded(run))
     made.proxy.assert_all_fired()
@@ -182,7 +192,7 @@ def test_a_server_that_is_not_there(ground: tuple[str, Behind, Path]) -> None:
         ):
             report = run_bounded(pair(folder, source, destination))
             assert report.execution.exit_code == 7
-            assert str(made.proxy.port) in report.execution.summary or "127.0.0.1" in report.execution.summary
+            assert "127.0.0.1" in report.problems[0].message
     assert held(folder / "tree") == {"kept": b"kept"}
 
 
@@ -214,5 +224,5 @@ def test_credentials_that_are_refused(location_type: str, endpoints: Endpoints, 
         report = run_bounded(pair(tmp_path, source, destination))
         assert report.execution.exit_code == 7
         assert secret not in repr(report)
-        assert "refuse" in report.execution.summary or "denied" in report.execution.summary.lower()
+        assert re.search(r"refuse|denied|credentials|password", report.problems[0].message)
     assert held(tmp_path / "tree") == {"kept": b"kept"}
