@@ -92,6 +92,11 @@ class _Space(msgspec.Struct):
     free: int | None = None
 
 
+# msgspec (0.22) crashes when two threads look into the same types for the first time at once: this is that time.
+for _kind in (_Listing, _Stated, Result, _Space, _Results, Information):
+    msgspec.json.Decoder(_kind)
+
+
 class Remote:
     """rclone's view of one location. Thread-safe: it holds nothing that moves."""
 

@@ -40,6 +40,11 @@ class _Refusal(msgspec.Struct):
     error: str = ""
 
 
+# msgspec (0.22) crashes when two threads look into the same types for the first time at once: this is that time.
+for _kind in (_Refusal,):
+    msgspec.json.Decoder(_kind)
+
+
 class Connection(http.client.HTTPConnection):
     """One keep-alive connection over the socket that `connect_socket` gives."""
 

@@ -47,6 +47,11 @@ class Proof(msgspec.Struct, frozen=True):
     tagging: Tagging = Tagging()
 
 
+# msgspec (0.22) crashes when two threads look into the same types for the first time at once: this is that time.
+for _kind in (Proof,):
+    msgspec.json.Decoder(_kind)
+
+
 _proofs: dict[tuple[str, str], Proof] = {}
 _proving = threading.Lock()
 
