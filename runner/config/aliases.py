@@ -26,7 +26,6 @@ from runner.config.nodes import (
 from runner.config.schema import Schema, resolve
 
 NO_COUNTERPART = {
-    "TaskQueueing": "executions of one destination always queue",
     "LogLevel": "every execution leaves a report; the log's level is a flag of the command line",
     "TaskMode": "there is one mode, without DataSync's quotas",
     "CloudWatchLogGroupArn": "every execution leaves a report, see reports",
@@ -35,6 +34,7 @@ NO_COUNTERPART = {
     "Tags": "see description",
 }
 
+_CLOCK_TIME = re.compile(r"([0-9-]{10}[Tt ])?[0-9]{2}:[0-9]{2}")
 _DURATION = re.compile(r"([0-9.]+(ms|s|m|h|d|w) ?)+")
 
 
@@ -118,6 +118,8 @@ def _schedule_of_text(node: Node) -> Node:
 def _trigger_of(text: str) -> str:
     if text.startswith("rate("):
         return "rate"
+    if _CLOCK_TIME.fullmatch(text):
+        return "at"
     return "every" if _DURATION.fullmatch(text) else "cron"
 
 

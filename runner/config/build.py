@@ -9,28 +9,39 @@ from urllib.parse import urlsplit
 import msgspec
 
 from runner.config.aliases import canonical
+from runner.config.automation import (
+    TRIGGERS,
+    build_automation,
+    build_monitoring,
+    build_notifications,
+    build_retention,
+    build_schedule,
+    build_service,
+    channel_names,
+)
 from runner.config.check import Checked, check_document
-from runner.config.crosscheck import check_endpoints, check_names, refuse_secrets
+from runner.config.crosscheck import check_endpoints, check_names, check_names_after, refuse_secrets
 from runner.config.describe import config_digest, filter_digest
 from runner.config.endpoints import Endpoints
 from runner.config.filtering import build_filters
 from runner.config.include import read_document
-from runner.config.nodes import Faults, Mapping, Member, Node, Scalar, Source, text_of
+from runner.config.nodes import Faults, Mapping, Member, Node, Scalar, Sequence, Source, text_of
 from runner.config.schema import base_schema, compose
 from runner.config.sections import (
     Section,
+    build_bandwidth,
     build_guards,
     build_options,
     build_reports,
-    build_schedule,
+    timezone_of,
 )
 from runner.config.template import render_templates
 from runner.locations.registry import Registry
 from runner.model.task import Configuration, LocationSettings, Task
 
 DEFAULT_STATE = ".sync-runner"
-_TRIGGERS = frozenset({"cron", "every", "rate"})
 _SECTIONS = ("options", "filters", "guards", "schedule", "reports")
+_AUTOMATION = ("priority", "queueing", "max_duration", "max_age", "hooks", "notify", "pings")
 
 
 def load_configuration(path: str, registry: Registry, environment: MappingABC[str, str]) -> Configuration:
@@ -44,13 +55,13 @@ def load_configuration(path: str, registry: Registry, environment: MappingABC[st
     if document is None:
         faults.raise_if_any()
         raise AssertionError("a document that cannot be read leaves a fault")
-    source, root = document
+    source, root, files = document
     root = render_templates(root, environment, faults)
     schema = base_schema()
     root = canonical(root, schema, faults)
     endpoints = Endpoints(root, registry, faults)
     checked = check_document(root, compose(schema, endpoints.schemas), faults)
-    configuration = _Builder(source, checked, endpoints, faults).build()
+    configuration = _Builder(source, checked, endpoints, faults, files).build()
     faults.raise_if_any()
     return configuration
 
@@ -65,8 +76,8 @@ def merge_defaults(defaults: Node | None, own: Node | None) -> Node | None:
     if not isinstance(own, Mapping) or not isinstance(defaults, Mapping):
         return own
     members = dict(defaults.members)
-    if _TRIGGERS & own.members.keys():
-        members = {key: member for key, member in members.items() if key not in _TRIGGERS}
+    if own.members.keys() & set(TRIGGERS):
+        members = {key: member for key, member in members.items() if key not in TRIGGERS}
     for key, member in own.members.items():
         known = members.get(key)
         merged = member.node if known is None else merge_defaults(known.node, member.node)
@@ -78,8 +89,11 @@ def merge_defaults(defaults: Node | None, own: Node | None) -> Node | None:
 class _Builder:
     """Builds the typed values of the parts that passed the schema, and checks what stands between them."""
 
-    def __init__(self, source: Source, checked: Checked, endpoints: Endpoints, faults: Faults) -> None:
+    def __init__(
+        self, source: Source, checked: Checked, endpoints: Endpoints, faults: Faults, files: tuple[str, ...]
+    ) -> None:
         self._source = source
+        self._files = files
         self._root = checked.root
         self._faulty = checked.faulty
         self._endpoints = endpoints
@@ -101,13 +115,34 @@ class _Builder:
                 task = self._task(name, member.node)
                 if task is not None:
                     built[name] = task
+        check_names_after(tasks, built, self._faults)
+        settings = Section(self._sound("settings"), self._faults)
+        notifications = build_notifications(Section(self._sound("notifications"), self._faults))
+        self._check_channels(tasks, notifications.channels)
         return Configuration(
             file=os.path.abspath(self._source.name),
             locations=self._locations,
             tasks=built,
             state_directory=self._state_directory(),
             history_url=self._history_url(),
+            files=self._files,
+            bandwidth=build_bandwidth(settings),
+            bandwidth_timezone=timezone_of(settings, "bandwidth_timezone"),
+            service=build_service(settings.section("service")),
+            retention=build_retention(settings.section("retention")),
+            notifications=notifications,
+            monitoring=build_monitoring(settings.section("monitoring")),
         )
+
+    def _check_channels(self, tasks: Node | None, channels: MappingABC[str, object]) -> None:
+        """Rules name channels that are declared, in the defaults and in every task."""
+        places = [self._root.get("defaults")]
+        if isinstance(tasks, Mapping):
+            places += [member.node for member in tasks.members.values()]
+        for place in places:
+            rules = place.get("notify") if isinstance(place, Mapping) else None
+            for rule in rules.children if isinstance(rules, Sequence) else ():
+                channel_names(Section(rule, self._faults), "to", channels)
 
     def _add_location(self, name: str, node: Mapping, path: tuple[str, ...]) -> None:
         settings = self._endpoints.settings(name, node)
@@ -134,7 +169,7 @@ class _Builder:
             check_endpoints(source, destination, node, self._endpoints.registry, self._faults)
         sections = {
             key: merge_defaults(self._sound("defaults", key), self._sound("tasks", name, key))
-            for key in _SECTIONS
+            for key in (*_SECTIONS, *_AUTOMATION)
         }
         option_section = Section(sections["options"], self._faults)
         options = build_options(option_section)
@@ -165,6 +200,7 @@ class _Builder:
             filter_digest=filter_digest(filters, self._source.directory),
             description=own.text("description") or "",
             enabled=own.flag("enabled", True),
+            automation=build_automation({key: sections[key] for key in _AUTOMATION}, self._faults),
         )
 
     def _is_faulty(self, *path: str) -> bool:

@@ -199,7 +199,7 @@ class _Explainer:
             if section is not None and suggestion is None and path[-1:] != (section,):
                 suggestion = f"{name} belongs under {section}:"
             # Twenty keys are no help beside the one that was meant.
-            words = None if suggestion and len(known) > 12 else "one of " + ", ".join(known)
+            words = None if suggestion and len(known) > 20 else "one of " + ", ".join(known)
             message = f"unknown key {quoted(name)}{_in(path)}"
             self._add(member.key, (*path, name), message, words, suggestion)
 

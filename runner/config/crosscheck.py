@@ -25,6 +25,40 @@ def check_names(task: Mapping, name: str, declared: MappingABC[str, Any], faults
         )
 
 
+def check_names_after(tasks: Node | None, built: MappingABC[str, Any], faults: Faults) -> None:
+    """A schedule's `after` names tasks that exist, and no circle of them."""
+    if not isinstance(tasks, Mapping):
+        return
+    follows = {name: task.schedule.after for name, task in built.items() if task.schedule is not None}
+    for name, member in tasks.members.items():
+        if name not in built or not follows.get(name):
+            continue
+        schedule = member.node.get("schedule") if isinstance(member.node, Mapping) else None
+        place = schedule.get("after") if isinstance(schedule, Mapping) else None
+        for other in follows[name]:
+            if other not in tasks.members:
+                faults.add(
+                    place or member.key,
+                    f"task {quoted(name)} runs after a task that is not declared: {quoted(other)}",
+                    expected="a task of this file",
+                    suggestion=close_match(other, tasks.members),
+                )
+        if _leads_to(name, name, follows):
+            faults.add(place or member.key, f"task {quoted(name)} runs after itself, by way of its `after`")
+
+
+def _leads_to(start: str, wanted: str, follows: MappingABC[str, tuple[str, ...]]) -> bool:
+    waiting, seen = list(follows.get(start, ())), set()
+    while waiting:
+        name = waiting.pop()
+        if name == wanted:
+            return True
+        if name not in seen:
+            seen.add(name)
+            waiting += follows.get(name, ())
+    return False
+
+
 def check_endpoints(
     source: LocationSettings,
     destination: LocationSettings,
@@ -50,7 +84,7 @@ def check_endpoints(
 
 
 def refuse_secrets(root: Mapping, faults: Faults) -> None:
-    """Secrets belong into location options and settings.history: anything else is shown to people."""
+    """Secrets belong where something connects: anything else is shown to people."""
     for key, member in root.members.items():
         if key in ("locations", "vars"):
             continue
@@ -59,11 +93,12 @@ def refuse_secrets(root: Mapping, faults: Faults) -> None:
 
 def _refuse(node: Node, path: tuple[str, ...], faults: Faults) -> None:
     if isinstance(node, Scalar):
-        if node.secret and path != ("settings", "history"):
+        if node.secret and not _may_be_secret(path):
             faults.add(
                 node,
                 f"a secret cannot be used in {'.'.join(path)}",
-                expected="secrets only in the options of locations, and in settings.history",
+                expected="secrets only in the options of locations, in settings.history, and in the addresses of "
+                "notifications, pings and traces",
             )
     elif isinstance(node, Mapping):
         for key, member in node.members.items():
@@ -73,3 +108,12 @@ def _refuse(node: Node, path: tuple[str, ...], faults: Faults) -> None:
     else:
         for child in node.children:
             _refuse(child, path, faults)
+
+
+def _may_be_secret(path: tuple[str, ...]) -> bool:
+    return (
+        path in (("settings", "history"), ("settings", "monitoring", "traces_headers"))
+        or path[:2] == ("notifications", "channels")
+        or (path[0] == "defaults" and path[1:2] == ("pings",))
+        or (path[0] == "tasks" and path[2:3] == ("pings",))
+    )

@@ -44,9 +44,17 @@ class Endpoints:
         options = {
             key: self._value(member.node, (key,), marked)
             for key, member in node.members.items()
-            if key != "type"
+            if key not in ("type", "max_executions")
         }
-        return LocationSettings(name, location_type, options, base_directory=node.source.directory)
+        limit = node.get("max_executions")
+        at_most = None if limit is None else plain(limit)
+        return LocationSettings(
+            name,
+            location_type,
+            options,
+            base_directory=node.source.directory,
+            max_executions=None if at_most is None else int(at_most),
+        )
 
     def _load(self, location_type: str, node: Mapping) -> None:
         try:

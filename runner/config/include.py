@@ -26,8 +26,8 @@ _NAMED = frozenset({"locations", "tasks", "vars"})
 """Maps of things with a name: each thing stands in one file, whole."""
 
 
-def read_document(path: str, faults: Faults) -> tuple[Source, Mapping] | None:
-    """The main file's source, and its document with all it includes, without the key `include`.
+def read_document(path: str, faults: Faults) -> tuple[Source, Mapping, tuple[str, ...]] | None:
+    """The main file's source, its document with all it includes (without the key `include`), and every file read.
 
     None when the main file itself is no document; a fault in an included file leaves that file out.
     Raises UsageError when the main file cannot be read.
@@ -37,7 +37,8 @@ def read_document(path: str, faults: Faults) -> tuple[Source, Mapping] | None:
     if source is None or root is None:
         return None
     reader = _Reader(faults)
-    return source, reader.with_includes(root, source, (source.path,))
+    merged = reader.with_includes(root, source, (source.path,))
+    return source, merged, (source.path, *reader.read)
 
 
 class _Reader:
@@ -46,6 +47,7 @@ class _Reader:
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._files = 1
+        self.read: list[str] = []
 
     def with_includes(self, root: Mapping, source: Source, chain: tuple[str, ...]) -> Mapping:
         member = root.members.get("include")
@@ -88,6 +90,7 @@ class _Reader:
             return None
         included = decode(path, content, self._files, faults)
         self._files += 1
+        self.read.append(real)
         root = None if included is None else parse_document(included, faults)
         if included is None or root is None:
             return None

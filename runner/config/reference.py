@@ -5,7 +5,7 @@ A golden test holds the committed page against `render_reference`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from runner.config.aliases import NO_COUNTERPART
@@ -25,6 +25,22 @@ _SECTIONS = (
     ("guards.max_deletions, guards.max_overwrites", "caps", "Caps; every one that is given holds."),
     ("guards.max_deletions_per_folder", "folder_caps", "Caps for each folder of the top level."),
     ("schedule", "schedule", "When `serve` runs the task by itself."),
+    ("schedule.not_between", "quiet_window", "Hours in which no execution starts."),
+    ("hooks", "hooks", "Programs to start around an execution."),
+    (
+        "hooks.before, hooks.after, hooks.on_error",
+        "hook_settings",
+        "One hook; a list of arguments is one, too.",
+    ),
+    ("notify", "notify_rule", "Which channels hear of what."),
+    ("pings", "pings", "URLs of a health-check service."),
+)
+_SETTINGS = (
+    ("settings.service", "service", "How `serve` works."),
+    ("settings.retention", "retention", "How long executions are remembered."),
+    ("settings.monitoring", "monitoring", "Where figures and traces go."),
+    ("notifications", "notifications", "Who is told what happened."),
+    ("notifications.digest", "digest", "A regular summary of all tasks."),
 )
 
 _HEAD = """\
@@ -78,8 +94,10 @@ def render_reference(registry: Registry) -> str:
     lines = [_HEAD, "## Top level", ""]
     lines += _table(base, base["properties"], set(base["required"]))
     lines += ["", "### settings", "", *_table(base, base["properties"]["settings"]["properties"], set())]
+    lines += _sections(base, _SETTINGS)
     lines += ["", _TEMPLATES.replace("FILTERS", ", ".join(f"`{name}`" for name in FILTERS))]
-    lines += ["## locations", "", "A `type`, and the options of that type:", ""]
+    lines += ["## locations", "", *_table(base, base["$defs"]["location"]["properties"], {"type"})]
+    lines += ["", "And the options of its type:", ""]
     for location_type in registry.types():
         lines.append(
             f"- [`{location_type}`](locations/{location_type}.md): {registry.driver(location_type).title}"
@@ -87,10 +105,7 @@ def render_reference(registry: Registry) -> str:
     lines.append("")
     task = base["$defs"]["task"]
     lines += ["## tasks", "", *_table(base, task["properties"], set(task["required"]))]
-    for title, definition_name, text in _SECTIONS:
-        definition = base["$defs"][definition_name]
-        lines += ["", f"### {title}", "", text, ""]
-        lines += _table(base, definition["properties"], set(definition.get("required", ())))
+    lines += _sections(base, _SECTIONS)
     lines += [
         "",
         "### reports",
@@ -101,6 +116,13 @@ def render_reference(registry: Registry) -> str:
     lines += ["| name | instead |", "|---|---|"]
     lines += [f"| `{name}` | {_cell(why)} |" for name, why in NO_COUNTERPART.items()]
     return "\n".join(lines) + "\n"
+
+
+def _sections(base: Schema, sections: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    for title, definition_name, text in sections:
+        definition = base["$defs"][definition_name]
+        yield from ("", f"### {title}", "", text, "")
+        yield from _table(base, definition["properties"], set(definition.get("required", ())))
 
 
 def location_options(driver_schema: Mapping[str, Any]) -> list[str]:

@@ -34,7 +34,7 @@ def sample_configuration(registry: Registry, schema_reference: str = DEFAULT_SCH
     schema = base_schema()
     properties = schema["properties"]
     lines = [f"# yaml-language-server: $schema={schema_reference}", *_HEAD.splitlines(), ""]
-    for key in ("version", "include", "vars", "settings"):
+    for key in ("version", "include", "vars", "settings", "notifications"):
         lines += _property(schema, key, properties[key], 0)
         lines.append("")
     lines += _comment(properties["locations"]["description"], 0)

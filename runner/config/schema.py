@@ -52,7 +52,9 @@ def compose(schema: Schema, options: Mapping[str, Mapping[str, Any] | None]) -> 
         if driver_schema is None:
             continue
         name = f"location_{location_type}"
-        definitions[name] = _driver_definition(location_type, driver_schema, f"#/$defs/{name}")
+        definitions[name] = _driver_definition(
+            location_type, driver_schema, f"#/$defs/{name}", location["properties"]["max_executions"]
+        )
         branches.append(
             {
                 "if": {"required": ["type"], "properties": {"type": {"const": location_type}}},
@@ -129,8 +131,10 @@ def _inline(
     return inline
 
 
-def _driver_definition(location_type: str, driver_schema: Mapping[str, Any], prefix: str) -> Schema:
-    """A driver's options as the schema of a whole location: with `type`, and its references moved along."""
+def _driver_definition(
+    location_type: str, driver_schema: Mapping[str, Any], prefix: str, max_executions: Mapping[str, Any]
+) -> Schema:
+    """A driver's options as the schema of a whole location: with what every location has, references moved along."""
     definition = _moved({k: v for k, v in driver_schema.items() if k not in ("$schema", "$id")}, prefix)
     assert isinstance(definition, dict)
     type_schema = {
@@ -138,7 +142,11 @@ def _driver_definition(location_type: str, driver_schema: Mapping[str, Any], pre
         "const": location_type,
         "examples": [location_type],
     }
-    definition["properties"] = {"type": type_schema, **definition.get("properties", {})}
+    definition["properties"] = {
+        "type": type_schema,
+        "max_executions": max_executions,
+        **definition.get("properties", {}),
+    }
     definition["type"] = "object"
     return definition
 

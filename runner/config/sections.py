@@ -10,7 +10,6 @@ from runner.config.nodes import (
     Faults,
     Mapping,
     Node,
-    Place,
     Scalar,
     Sequence,
     close_match,
@@ -18,7 +17,6 @@ from runner.config.nodes import (
     shown,
     text_of,
 )
-from runner.config.schedule import parse_cron, parse_rate_expression
 from runner.model.task import (
     BandwidthWindow,
     Compare,
@@ -32,7 +30,6 @@ from runner.model.task import (
     OverwriteMode,
     Owner,
     ReportFormat,
-    ScheduleSettings,
     SymlinkMode,
     TaskOptions,
     TransferMode,
@@ -124,8 +121,8 @@ def build_options(section: Section) -> TaskOptions:
         special_files=section.text("special_files") != "skip",
         devices=section.text("devices") == "preserve",
         metadata=_build_metadata(section.section("metadata")),
-        bandwidth=_build_bandwidth(section),
-        bandwidth_timezone=_timezone(section, "bandwidth_timezone"),
+        bandwidth=build_bandwidth(section),
+        bandwidth_timezone=timezone_of(section, "bandwidth_timezone"),
         attempts=default.attempts if attempts is None else int(attempts),
         retry_delay_seconds=default.retry_delay_seconds if delay is None else delay,
         workers=None if workers is None else int(workers),
@@ -146,33 +143,6 @@ def build_guards(section: Section) -> Guards:
         endpoint_identity=section.flag("endpoint_identity", default.endpoint_identity),
         filter_change=section.flag("filter_change", default.filter_change),
         free_space=section.flag("free_space", default.free_space),
-    )
-
-
-def build_schedule(section: Section) -> ScheduleSettings | None:
-    """The schedule, or None where there is none. Exactly one of cron, every and rate has to be given."""
-    node = section.node
-    if node is None:
-        return None
-    given = [key for key in ("cron", "every", "rate") if key in node.members]
-    if len(given) != 1:
-        place: Place = node.members[given[1]].key if given else node
-        message = f"{' and '.join(given)} are both given" if given else "the schedule says no time"
-        section.faults.add(place, message, expected="one of cron, every and rate")
-        return None
-    cron = section.parsed("cron", parse_cron)
-    every = section.seconds("every")
-    rate = section.parsed("rate", lambda text: parse_rate_expression(text).total_seconds())
-    every = rate if every is None else every
-    if every is not None and every < 1:
-        section.faults.add(node.members[given[0]].node, "the interval is shorter than a second")
-    return ScheduleSettings(
-        cron=cron,
-        every_seconds=every,
-        timezone=_timezone(section, "timezone") or "UTC",
-        jitter_seconds=section.seconds("jitter") or 0.0,
-        catch_up=section.flag("catch_up", False),
-        enabled=section.flag("enabled", True),
     )
 
 
@@ -204,7 +174,8 @@ def _build_metadata(section: Section) -> MetadataOptions:
     )
 
 
-def _build_bandwidth(section: Section) -> tuple[BandwidthWindow, ...]:
+def build_bandwidth(section: Section) -> tuple[BandwidthWindow, ...]:
+    """The timetable under `bandwidth`; one rate is a timetable of one window."""
     node = section.get("bandwidth")
     if isinstance(node, Scalar):
         limit = section.parsed("bandwidth", parse_rate)
@@ -213,7 +184,7 @@ def _build_bandwidth(section: Section) -> tuple[BandwidthWindow, ...]:
     taken: list[tuple[int, int, int]] = []
     for child in node.children if isinstance(node, Sequence) else ():
         window = Section(child, section.faults)
-        start, end = window.parsed("from", _minute), window.parsed("to", _minute)
+        start, end = window.parsed("from", minute_of_day), window.parsed("to", minute_of_day)
         limit = window.parsed("limit", parse_rate)
         if start is not None and end is not None and start == end:
             section.faults.add(child, "the window is empty: from and to are the same time")
@@ -249,7 +220,8 @@ def _build_limit(section: Section, key: str, default: Limit) -> Limit:
     )
 
 
-def _timezone(section: Section, key: str) -> str | None:
+def timezone_of(section: Section, key: str) -> str | None:
+    """The IANA zone that a key names; an unknown one is a fault."""
     node, text = section.get(key), section.text(key)
     if node is None or text is None:
         return None
@@ -272,7 +244,8 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _minute(text: str) -> int:
+def minute_of_day(text: str) -> int:
+    """`08:30` -> 510; `24:00` -> 1440."""
     hours, minutes = text.split(":")
     return int(hours) * 60 + int(minutes)
 

@@ -7,29 +7,16 @@ from typing import Any
 
 import msgspec
 
+from runner.model.automation import (
+    Automation,
+    MonitoringSettings,
+    NotificationSettings,
+    Retention,
+    ScheduleSettings,
+    ServiceSettings,
+)
 from runner.model.entry import Kind
-
-
-class Secret:
-    """A value that must not be seen: it prints as ***; `reveal()` is called only where a driver connects."""
-
-    __slots__ = ("_value", "reference")
-
-    def __init__(self, value: str, reference: str) -> None:
-        self._value = value
-        self.reference = reference
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "***"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
+from runner.model.secret import Secret
 
 
 class TransferMode(enum.StrEnum):
@@ -216,27 +203,18 @@ class Guards(msgspec.Struct, frozen=True, omit_defaults=True):
     free_space: bool = True
 
 
-class ScheduleSettings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When a task runs unattended. Exactly one of cron and every is set."""
-
-    cron: str | None = None
-    every_seconds: float | None = None
-    timezone: str = "UTC"
-    jitter_seconds: float = 0.0
-    catch_up: bool = False
-    enabled: bool = True
-
-
 class LocationSettings(msgspec.Struct, frozen=True):
     """An endpoint as declared. `options` passed the driver's own schema; secret values are Secret.
 
     `base_directory` is the folder of the declaring file: relative paths in options start there.
+    `max_executions`: how many executions may use it at once; None = any number.
     """
 
     name: str
     type: str
     options: dict[str, Any]
     base_directory: str
+    max_executions: int | None = None
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -255,13 +233,52 @@ class Task(msgspec.Struct, frozen=True):
     filter_digest: str
     description: str = ""
     enabled: bool = True
+    automation: Automation = Automation()
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """One sync.yaml with all it includes. `state_directory` is absolute."""
+    """One sync.yaml with all it includes. `state_directory` is absolute, `files` are all that were read.
+
+    `bandwidth` is the budget that all executions of this state folder share."""
 
     file: str
     locations: dict[str, LocationSettings]
     tasks: dict[str, Task]
     state_directory: str
     history_url: str | None = None
+    files: tuple[str, ...] = ()
+    bandwidth: tuple[BandwidthWindow, ...] = ()
+    bandwidth_timezone: str | None = None
+    service: ServiceSettings = ServiceSettings()
+    retention: Retention = Retention()
+    notifications: NotificationSettings = NotificationSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+
+
+__all__ = [
+    "Automation",
+    "BandwidthWindow",
+    "Compare",
+    "Configuration",
+    "DeletedFiles",
+    "DigestAlgorithm",
+    "Durability",
+    "FilterSettings",
+    "Guards",
+    "Integrity",
+    "Limit",
+    "LocationSettings",
+    "ManifestSettings",
+    "MetadataOptions",
+    "OverwriteMode",
+    "Owner",
+    "ReportFormat",
+    "ScheduleSettings",
+    "Secret",
+    "SecurityDescriptor",
+    "SymlinkMode",
+    "Task",
+    "TaskOptions",
+    "TransferMode",
+    "VerifyMode",
+]

@@ -85,11 +85,12 @@ def switched_on(leave_off: set[str]) -> str:
     return "\n".join(lines)
 
 
-ALWAYS_OFF = {"include:", "  history:"}
-"""They name files that are not there."""
+ALWAYS_OFF = {"include:", "  history:", "      after:"}
+"""They name files and tasks that are not there."""
 MANIFEST = {"      manifest:", "        file:", "        format:"}
 PATTERNS = {"      include:", "      exclude:", "      rules:"}
-TRIGGERS = {"      cron:", "      every:", "      rate:"}
+TRIGGERS = {"      cron:", "      every:", "      rate:", "      at:"}
+ENVIRONMENT = {"OPS_URL": "json://127.0.0.1/", "OTLP_TOKEN": "token"}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_every_line_that_is_off_can_be_switched_on(tmp_path: Path, description: 
         text = text.replace("      exclude: ", "      #exclude: ")
     path = tmp_path / "sync.yaml"
     path.write_text(text)
-    read = load_configuration(str(path), Registry(), {}).tasks["example"]
+    read = load_configuration(str(path), Registry(), ENVIRONMENT).tasks["example"]
     assert read.schedule is not None
     assert (read.filters.manifest is None) == (off >= MANIFEST)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.config.schedule import parse_cron, parse_rate_expression
+from runner.scheduling.expressions import parse_cron, parse_rate_expression
 
 
 @pytest.mark.parametrize(
