@@ -1,0 +1,158 @@
+"""How a task stands, in a small file of its own: what failed how often in a row, the last success, whether it rests.
+
+The file needs no database, so that freshness alarms, notifications and the rule that disables a task that fails
+again and again work also when history is down. Executions of several processes may end at once: updates are
+made under a lock, and the file is replaced whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import msgspec
+
+from runner.history.state import StateDirectory
+from runner.model.entry import Phase
+from runner.model.execution import Report, Trigger
+from runner.model.wire import decode_line, encode_line
+
+_SUFFIX = ".standing.json"
+
+
+class Rest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a task's schedule rests. `by`: user (paused) or service (it failed too often). Instants are aware UTC."""
+
+    by: str
+    since: datetime
+    reason: str
+    until: datetime | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of a task's executions, verifications left out. None and 0 = nothing yet.
+
+    `error` tells one kind of failure from another (exit code, guards, problem codes); None after a success.
+    """
+
+    task: str
+    last_execution: str | None = None
+    last_trigger: Trigger | None = None
+    last_status: Phase | None = None
+    last_exit_code: int | None = None
+    last_started_at: datetime | None = None
+    last_ended_at: datetime | None = None
+    last_duration_seconds: float | None = None
+    last_summary: str = ""
+    error: str | None = None
+    failures_in_a_row: int = 0
+    same_error_in_a_row: int = 0
+    last_success: str | None = None
+    last_success_at: datetime | None = None
+    rest: Rest | None = None
+
+
+def error_signature(report: Report) -> str | None:
+    """What kind of failure a report tells of; None for a success. Equal for equal causes, whatever the paths."""
+    execution = report.execution
+    if execution.status is Phase.SUCCESS:
+        return None
+    guards = sorted(verdict.guard for verdict in report.guards if not verdict.accepted)
+    codes = sorted({problem.code.value for problem in report.problems})
+    findings = sorted({finding.verdict.value for finding in report.findings})
+    return " ".join([f"exit {execution.exit_code}", *guards, *codes, *findings])
+
+
+def after_execution(before: Standing, report: Report) -> Standing:
+    """The standing once this report is written. Pure. A cancelled execution breaks no row and adds to none."""
+    execution = report.execution
+    ended_at = datetime.fromisoformat(execution.ended_at)
+    now = msgspec.structs.replace(
+        before,
+        last_execution=execution.execution_id,
+        last_trigger=execution.trigger,
+        last_status=execution.status,
+        last_exit_code=execution.exit_code,
+        last_started_at=datetime.fromisoformat(execution.started_at),
+        last_ended_at=ended_at,
+        last_duration_seconds=execution.duration_seconds,
+        last_summary=execution.summary,
+    )
+    if execution.status is Phase.SUCCESS:
+        return msgspec.structs.replace(
+            now,
+            error=None,
+            failures_in_a_row=0,
+            same_error_in_a_row=0,
+            last_success=execution.execution_id,
+            last_success_at=ended_at,
+        )
+    if execution.status is Phase.CANCELLED:
+        return now
+    error = error_signature(report)
+    return msgspec.structs.replace(
+        now,
+        error=error,
+        failures_in_a_row=before.failures_in_a_row + 1,
+        same_error_in_a_row=before.same_error_in_a_row + 1 if error == before.error else 1,
+    )
+
+
+def read_standing(state: StateDirectory, task: str) -> Standing:
+    """What is known of a task; an empty standing when there is nothing, or it cannot be read."""
+    try:
+        with open(standing_file(state, task), "rb") as stream:
+            found = decode_line(stream.read(), Standing)
+    except (OSError, msgspec.DecodeError, ValueError):
+        return Standing(task=task)
+    return found if found.task == task else Standing(task=task)
+
+
+def all_standings(state: StateDirectory) -> Iterator[Standing]:
+    """The standings of every task that ever ended, in no order; tasks may be gone from the configuration."""
+    folder = os.path.join(state.path, "tasks")
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        if name.endswith(_SUFFIX):
+            try:
+                with open(os.path.join(folder, name), "rb") as stream:
+                    yield decode_line(stream.read(), Standing)
+            except (OSError, msgspec.DecodeError, ValueError):
+                continue
+
+
+def update_standing(
+    state: StateDirectory, task: str, change: Callable[[Standing], Standing]
+) -> tuple[Standing, Standing]:
+    """Replace a task's standing by what `change` makes of it: (before, after). Durable on return. Raises OSError."""
+    path = standing_file(state, task)
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = read_standing(state, task)
+        after = change(before)
+        if after != before:
+            handle, temporary = tempfile.mkstemp(prefix=".standing-", dir=folder)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(encode_line(after) + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        return before, after
+    finally:
+        os.close(lock)
+
+
+def standing_file(state: StateDirectory, task: str) -> str:
+    """Where a task's standing lies; the name fits any task's."""
+    name = hashlib.sha256(task.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return os.path.join(state.path, "tasks", name + _SUFFIX)
