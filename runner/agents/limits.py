@@ -6,24 +6,33 @@ from collections.abc import Callable
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
+from runner.agents.budget import Budget
 from runner.clock import Clock
 from runner.model.task import TaskOptions
 from runner.transfer.bandwidth import TokenBucket, limit_at
 
-LOOK_EVERY_SECONDS = 1.0
+LOOK_EVERY_SECONDS = 0.2
 
 
 class Bandwidth:
     """Bytes pass at the timetable's rate, or at `override()`'s when one is set. Single-threaded."""
 
     def __init__(
-        self, options: TaskOptions, clock: Clock, override: Callable[[], int | None] | None = None
+        self,
+        options: TaskOptions,
+        clock: Clock,
+        override: Callable[[], int | None] | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """`override` is looked at once a second: None = the timetable holds, 0 = unlimited."""
+        """`override` is looked at several times a second: None = the timetable holds, 0 = unlimited.
+
+        `budget` is shared with other executions: its share holds beside either of them.
+        """
         self._windows = options.bandwidth
         self._zone: tzinfo = ZoneInfo(options.bandwidth_timezone) if options.bandwidth_timezone else UTC
         self._clock = clock
         self._override = override
+        self._budget = budget
         self._looked_at = clock.monotonic()
         self._bucket = TokenBucket(self._wanted(), self._looked_at)
 
@@ -38,14 +47,13 @@ class Bandwidth:
         self._look()
         return self._bucket.rate
 
-    @property
-    def may_ever_limit(self) -> bool:
-        return bool(self._windows) or self._override is not None
-
     def take(self, size_bytes: int) -> float:
         """Take that many bytes; the seconds to wait before moving them."""
         self._look()
-        return self._bucket.take(size_bytes, self._clock.monotonic())
+        wait = self._bucket.take(size_bytes, self._clock.monotonic())
+        if self._budget is not None:
+            self._budget.note(size_bytes, wait > 0)
+        return wait
 
     def _look(self) -> None:
         now = self._clock.monotonic()
@@ -56,6 +64,10 @@ class Bandwidth:
                 self._bucket.set_rate(wanted, now)
 
     def _wanted(self) -> int | None:
+        limits = [self._own(), None if self._budget is None else self._budget.share()]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _own(self) -> int | None:
         override = self._override() if self._override is not None else None
         if override is not None:
             return override or None

@@ -18,11 +18,17 @@ class Cancellation:
 
     def __init__(self) -> None:
         self.level = 0
+        self.reason = ""
 
     def request(self) -> int:
         """First call: finish the files in flight. Second: stop now, undo what is in flight. Returns the level."""
         self.level = min(2, self.level + 1)
         return self.level
+
+    def stop(self, level: int, reason: str) -> None:
+        """Raise the level to this one, never lower it; the first reason that is given is kept."""
+        self.reason = self.reason or reason
+        self.level = max(self.level, min(2, level))
 
     def check(self) -> None:
         """Raises InterruptedByUserError when asked to stop: for phases that have nothing in flight."""
@@ -34,7 +40,7 @@ class Cancellation:
 class Context:
     """What every call needs besides its task. `accept` are names of guards that the user accepts this once.
 
-    `standard_input` is read for a manifest named `-`.
+    `standard_input` is read for a manifest named `-`. `slot` is the scheduled time (RFC 3339 UTC) that is being met.
     """
 
     configuration: Configuration
@@ -44,6 +50,7 @@ class Context:
     accept: frozenset[str] = frozenset()
     cancellation: Cancellation = field(default_factory=Cancellation)
     standard_input: BinaryIO | None = None
+    slot: str | None = None
 
     @property
     def state(self) -> StateDirectory:

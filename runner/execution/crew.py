@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from runner.agents.budget import Budget
 from runner.agents.inline import InlineWorkers
 from runner.agents.jobs import WorkOrder
 from runner.agents.limits import Bandwidth
@@ -33,8 +34,15 @@ class Crew:
     """
 
     def __init__(
-        self, task: Task, context: Context, endpoints: Endpoints, execution_id: str, refresh: bool
+        self,
+        task: Task,
+        context: Context,
+        endpoints: Endpoints,
+        execution_id: str,
+        refresh: bool,
+        told: Callable[[], int | None] | None = None,
     ) -> None:
+        """`told`: a limit that takes the place of the task's own (None = none, 0 = unlimited)."""
         options = task.options
         self._context = context
         self._in_process_only = endpoints.in_process_only
@@ -43,7 +51,8 @@ class Crew:
         self._size, threads = _pool_shape(task, endpoints)
         self._slots = self._size * threads
         self._page = SharedPage()
-        self._bandwidth = Bandwidth(options, context.clock)
+        self._budget = _budget(context)
+        self._bandwidth = Bandwidth(options, context.clock, told, self._budget)
         self._order = WorkOrder(
             task=task,
             perform=PerformSettings(
@@ -127,6 +136,22 @@ class Crew:
                     workers.close()
         finally:
             self._page.close()
+            if self._budget is not None:
+                self._budget.close()
+
+
+def _budget(context: Context) -> Budget | None:
+    """The bandwidth that this configuration's executions share; None when it declares none."""
+    configuration = context.configuration
+    if not configuration.bandwidth:
+        return None
+    context.state.prepare()
+    return Budget(
+        context.state.budget_file,
+        configuration.bandwidth,
+        configuration.bandwidth_timezone,
+        context.clock,
+    )
 
 
 def _pool_shape(task: Task, endpoints: Endpoints) -> tuple[int, int]:

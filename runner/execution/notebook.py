@@ -35,7 +35,14 @@ class Notebook:
         self._warnings: list[str] = []
         self._thread: threading.Thread | None = None
 
-    def started(self, execution_id: str, task: Task, trigger: Trigger, started_at: datetime) -> None:
+    def started(
+        self,
+        execution_id: str,
+        task: Task,
+        trigger: Trigger,
+        started_at: datetime,
+        slot: str | None = None,
+    ) -> None:
         """Note that an execution runs in this process."""
         state = self._context.state
         pid, key = this_process()
@@ -50,6 +57,7 @@ class Notebook:
             pid=pid,
             process_key=key,
             started_at=started_at,
+            slot=slot,
         )
         note_start(state.execution_folder(execution_id), started)
         self._notes.put(lambda history: history.backfill(state))

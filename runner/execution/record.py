@@ -25,6 +25,7 @@ from runner.errors import (
     RunnerError,
 )
 from runner.execution.context import Context
+from runner.execution.control import Watch
 from runner.execution.crew import Crew
 from runner.execution.locking import destination_lock, hold
 from runner.execution.notebook import Notebook
@@ -32,6 +33,7 @@ from runner.execution.past import write_past
 from runner.execution.phases import Phases
 from runner.execution.working import transfer, verify_everything, verify_what_was_transferred
 from runner.history.lock import DestinationLock
+from runner.history.standing import Standing, after_execution, update_standing
 from runner.locations.pair import Endpoints
 from runner.locations.protocol import Sweeps
 from runner.model.action import Finding
@@ -98,11 +100,18 @@ class ExecutionRecord:
         self._plan_digest: str | None = None
         self._error_code: ExitCode | None = None
         self._report: Report | None = None
+        self._standings: tuple[Standing, Standing] | None = None
+        self._watch = Watch(
+            self.folder, context.cancellation, context.clock, task.automation.max_duration_seconds
+        )
 
     # -- steps, in the order of the story ------------------------------------------------------------------
 
     def __enter__(self) -> ExecutionRecord:
-        self._notebook.started(self.execution_id, self.task, self.trigger, self._started_at)
+        self._notebook.started(
+            self.execution_id, self.task, self.trigger, self._started_at, self.context.slot
+        )
+        self._watch.__enter__()
         return self
 
     def enter(self, phase: Phase) -> None:
@@ -175,7 +184,9 @@ class ExecutionRecord:
 
     def crew(self, endpoints: Endpoints, *, refresh: bool) -> Crew:
         """Workers, started when they are needed. Close it."""
-        return Crew(self.task, self.context, endpoints, self.execution_id, refresh)
+        return Crew(
+            self.task, self.context, endpoints, self.execution_id, refresh, told=self._watch.bandwidth
+        )
 
     def transfer(self, reader: PlanReader, crewed: Crew) -> None:
         with open(self._journal, "xb", opener=_private) as journal:
@@ -209,6 +220,11 @@ class ExecutionRecord:
             self._counters = _counters_of_verification(tally, verified)
             self._add_problems(tally.problems, tally.problems_total)
         self._add_verified(verified)
+
+    @property
+    def standings(self) -> tuple[Standing, Standing] | None:
+        """The task's standing before and after this execution, once its report is written."""
+        return self._standings
 
     # -- the end -------------------------------------------------------------------------------------------
 
@@ -245,6 +261,9 @@ class ExecutionRecord:
         if exit_code is ExitCode.INTERRUPTED:
             status = Phase.CANCELLED
         self._phases.close(status)
+        if exit_code is ExitCode.INTERRUPTED and self.context.cancellation.reason:
+            reason = self.context.cancellation.reason
+            self._add_problems([Problem("", self._phases.current, EntryCode.CANCELLED, reason)], 1)
         self._report = self._assembled(exit_code, status, findings)
         self._write(self._report)
         self.context.subscriber(Ended(self.task.name, self.execution_id, status))
@@ -259,6 +278,7 @@ class ExecutionRecord:
             message = f"{type(error).__name__}: {error}"
             self._add_problems([Problem("", self._phases.current, EntryCode.INTERNAL, message)], 1)
             self.report()
+        self._watch.__exit__()
         for warning in self._notebook.close():
             self.context.subscriber(Message("warning", warning))
 
@@ -346,6 +366,8 @@ class ExecutionRecord:
                 stream.writelines(encode_line(value) + b"\n" for value in values)
         write_report(self.folder, report, self.task.reports)
         self._notebook.ended(report, self.folder)
+        if self.trigger is not Trigger.VERIFY:
+            self._stand(report)
         if report.execution.status is Phase.SUCCESS and self.trigger is not Trigger.VERIFY:
             listed = report.counters.listed
             past = Past(
@@ -355,6 +377,21 @@ class ExecutionRecord:
                 max(0, listed.files + listed.folders - 1),
             )
             write_past(self.context.state, self.task.name, past)
+
+    def _stand(self, report: Report) -> None:
+        at_most = self.context.configuration.service.disable_after
+        try:
+            self._standings = update_standing(
+                self.context.state, self.task.name, lambda before: after_execution(before, report, at_most)
+            )
+        except OSError as error:
+            self.context.subscriber(
+                Message("warning", f"how task {self.task.name} stands was not written down: {error.strerror}")
+            )
+            return
+        rest = self._standings[1].rest
+        if rest is not None and self._standings[0].rest is None:
+            self.context.subscriber(Message("warning", rest.reason))
 
 
 def _describe(context: Context, settings: LocationSettings) -> str:

@@ -22,6 +22,7 @@ from runner.model.execution import Report, Trigger
 from runner.model.wire import decode_line, encode_line
 
 _SUFFIX = ".standing.json"
+BY_USER, BY_SERVICE = "user", "service"
 
 
 class Rest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,8 +68,12 @@ def error_signature(report: Report) -> str | None:
     return " ".join([f"exit {execution.exit_code}", *guards, *codes, *findings])
 
 
-def after_execution(before: Standing, report: Report) -> Standing:
-    """The standing once this report is written. Pure. A cancelled execution breaks no row and adds to none."""
+def after_execution(before: Standing, report: Report, disable_after: int = 0) -> Standing:
+    """The standing once this report is written. Pure. A cancelled execution breaks no row and adds to none.
+
+    After `disable_after` failures in a row with the same error the schedule rests (0: never); a success ends a rest
+    that came about so, never one that a user asked for.
+    """
     execution = report.execution
     ended_at = datetime.fromisoformat(execution.ended_at)
     now = msgspec.structs.replace(
@@ -90,15 +95,25 @@ def after_execution(before: Standing, report: Report) -> Standing:
             same_error_in_a_row=0,
             last_success=execution.execution_id,
             last_success_at=ended_at,
+            rest=before.rest if before.rest is not None and before.rest.by == BY_USER else None,
         )
     if execution.status is Phase.CANCELLED:
         return now
     error = error_signature(report)
+    in_a_row = before.same_error_in_a_row + 1 if error == before.error else 1
+    rest = before.rest
+    if rest is None and 0 < disable_after <= in_a_row:
+        reason = (
+            f"task {before.task} is disabled: it failed {in_a_row} times in a row with the same error "
+            f"({execution.summary}). When the cause is gone: sync-runner resume {before.task}"
+        )
+        rest = Rest(by=BY_SERVICE, since=ended_at, reason=reason)
     return msgspec.structs.replace(
         now,
         error=error,
         failures_in_a_row=before.failures_in_a_row + 1,
-        same_error_in_a_row=before.same_error_in_a_row + 1 if error == before.error else 1,
+        same_error_in_a_row=in_a_row,
+        rest=rest,
     )
 
 

@@ -18,7 +18,7 @@ STARTED_FILE = "started.json"
 
 
 class Started(msgspec.Struct, frozen=True):
-    """Who began what, when, in which process of which host."""
+    """Who began what, when, in which process of which host; `slot` is the scheduled time that was met."""
 
     execution_id: str
     task: str
@@ -30,6 +30,7 @@ class Started(msgspec.Struct, frozen=True):
     pid: int
     process_key: str | None
     started_at: datetime
+    slot: str | None = None
 
 
 def note_start(folder: str, started: Started) -> None:

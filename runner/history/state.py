@@ -42,6 +42,11 @@ class StateDirectory:
     def history_file(self) -> str:
         return os.path.join(self.path, "history.sqlite")
 
+    @property
+    def budget_file(self) -> str:
+        """Where executions tell one another how much bandwidth they could use."""
+        return os.path.join(self.locks_folder, "bandwidth")
+
     def prepare(self) -> None:
         """Make the folder and its subfolders, and make them private.
 

@@ -58,7 +58,7 @@ class History:
         """Write down that an execution runs. Durable on return."""
         values = {
             **_UNKNOWN,
-            **{name: getattr(started, name) for name in Started.__struct_fields__},
+            **{name: getattr(started, name) for name in Started.__struct_fields__ if name != "slot"},
             "trigger": started.trigger.value,
             "status": HistoryStatus.RUNNING.value,
         }

@@ -58,6 +58,23 @@ def remaining_wait(seconds: float, before: int | None, after: int | None) -> flo
     return seconds if before is None else seconds * min(1.0, before / after)
 
 
+def fair_share(limit: float, own: float, others: Sequence[float]) -> float:
+    """What one of several may use of `limit`, when `own` and `others` are what each could use (infinite: all of it).
+
+    Max-min fair: who wants less than an equal part gets what it wants, the rest is divided equally among those who want
+    more. The shares of all never exceed the limit together while somebody wants more than there is.
+    """
+    wanted = sorted([own, *others])
+    left, level = limit, 0.0
+    for number, want in enumerate(wanted):
+        level = left / (len(wanted) - number)
+        if want > level:
+            break
+        left -= want
+        level = float("inf")
+    return max(0.0, limit - sum(min(want, level) for want in others))
+
+
 def limit_at(windows: Sequence[BandwidthWindow], now: datetime, zone: tzinfo) -> int | None:
     """The limit in force at an aware instant: the first window that holds it, else the one without hours.
 
