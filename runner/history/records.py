@@ -64,3 +64,29 @@ class FailedFinding(msgspec.Struct, frozen=True):
     path: str
     verdict: str
     fields: tuple[str, ...]
+
+
+class SlotOutcome(enum.StrEnum):
+    """What became of a scheduled time. Each has one outcome in the end; QUEUED is on its way to another."""
+
+    QUEUED = "QUEUED"
+    RAN = "RAN"
+    CAUGHT_UP = "CAUGHT_UP"
+    SKIPPED = "SKIPPED"
+    MISSED = "MISSED"
+    INTERRUPTED = "INTERRUPTED"
+
+
+class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One scheduled time of a task and what became of it. `slot` is the nominal time, without jitter, aware UTC.
+
+    RAN and CAUGHT_UP (it ran later, because nothing ran at the time) name the execution; several times that were
+    missed may be made up for by one. SKIPPED and MISSED say why. `decided_at`: when the last word was said.
+    """
+
+    task: str
+    slot: datetime
+    outcome: SlotOutcome
+    reason: str = ""
+    execution_id: str | None = None
+    decided_at: datetime
