@@ -47,6 +47,21 @@ class StateDirectory:
         """Where executions tell one another how much bandwidth they could use."""
         return os.path.join(self.locks_folder, "bandwidth")
 
+    @property
+    def ledger_file(self) -> str:
+        """What became of every scheduled time, as the service knows it."""
+        return os.path.join(self.path, "schedule.sqlite")
+
+    @property
+    def service_socket(self) -> str:
+        """Where a running service is spoken to."""
+        return os.path.join(self.path, "service.sock")
+
+    @property
+    def service_lock(self) -> str:
+        """Held by the one service of this folder."""
+        return os.path.join(self.locks_folder, "service")
+
     def prepare(self) -> None:
         """Make the folder and its subfolders, and make them private.
 

@@ -88,6 +88,7 @@ class Dispatcher:
         self._number = 0
         self._executions = 1
         self._draining = False
+        self._moved: set[str] = set()
         self.waiting: list[Waiting] = []
         self.running: dict[int, Running] = {}
         self.blocked: dict[int, Blocked] = {}
@@ -103,6 +104,7 @@ class Dispatcher:
         changed = set(self._scheduled) - set(tasks)
         for name in changed:
             del self._scheduled[name]
+        self._moved |= changed
         for name, task in tasks.items():
             known = self._scheduled.get(name)
             if known is not None and known.task == task:
@@ -120,6 +122,16 @@ class Dispatcher:
         for one in [one for one in self.waiting if one.task not in self._scheduled]:
             self._drop(one, SlotOutcome.SKIPPED, "the task is not in the configuration any more", now)
         return changed
+
+    def take_moved(self) -> set[str]:
+        """Tasks whose next start is another than at the last call."""
+        moved, self._moved = self._moved, set()
+        return moved
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next request gets."""
+        return self._number + 1
 
     def next_start(self, task: str) -> datetime | None:
         """When the task's next slot is to start, jitter included; None when there is none."""
@@ -145,14 +157,21 @@ class Dispatcher:
         `execution_of` a slot is (its id, whether it ended with a report), None when it never began. `interrupted` are
         executions that ended without a report.
         """
-        for record in self._ledger.unfinished():
-            began = execution_of(record)
+        met: dict[str, tuple[str, bool]] = {}
+        for record in reversed(self._ledger.unfinished()):
+            # An execution that makes up for several slots is known by the last of them.
+            began = execution_of(record) or met.get(record.task)
+            if began is not None:
+                met[record.task] = began
             scheduled = self._scheduled.get(record.task)
             if began is not None:
                 outcome = SlotOutcome.RAN if began[1] else SlotOutcome.INTERRUPTED
                 self._note(record.task, record.slot, outcome, now, execution_id=began[0])
             elif scheduled is None:
                 self._note(record.task, record.slot, SlotOutcome.SKIPPED, now, "the task is gone")
+            elif self._waits(record.task):
+                why = "the service ended while it waited, and a later one waits now"
+                self._note(record.task, record.slot, SlotOutcome.MISSED, now, why)
             elif scheduled.catches_up or now - record.slot <= GRACE:
                 trigger = Trigger.SCHEDULE if now - record.slot <= GRACE else Trigger.CATCH_UP
                 self._wait(record.task, trigger, now, (record.slot,))
@@ -369,6 +388,7 @@ class Dispatcher:
 
     def _look_ahead(self, name: str, scheduled: _Scheduled) -> None:
         """Find the task's next slot."""
+        self._moved.add(name)
         scheduled.next_slot = scheduled.next_start = None
         until = self._ledger.decided_until(name, scheduled.fingerprint)
         if scheduled.timetable is None or until is None:

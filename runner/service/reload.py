@@ -28,6 +28,14 @@ class Watched:
         self._loaded = now
         return True
 
+    def changed_at_once(self) -> bool:
+        """True once, when the files differ from what was loaded: for somebody who waits for what they just wrote."""
+        now = self._before = self._facts()
+        if now == self._loaded or None in now:
+            return False
+        self._loaded = now
+        return True
+
     def _facts(self) -> Facts:
         return tuple(_facts_of(path) for path in self._files)
 
