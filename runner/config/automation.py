@@ -26,6 +26,7 @@ from runner.model.automation import (
 )
 from runner.model.secret import Secret
 from runner.scheduling.expressions import parse_cron, parse_rate_expression
+from runner.scheduling.quiet import covers_all
 
 T = TypeVar("T")
 
@@ -235,6 +236,8 @@ def _quiet_windows(section: Section) -> tuple[QuietWindow, ...]:
             continue
         days = tuple(sorted(_DAYS.index(day) for day in texts(window.get("days"))))
         windows.append(QuietWindow(start % 1440, end % 1440, days))
+    if covers_all(windows):
+        section.fault_at("not_between", "the windows leave no minute of the week to start in")
     return tuple(windows)
 
 
