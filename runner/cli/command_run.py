@@ -17,6 +17,7 @@ from runner.cli.signals import draining
 from runner.cli.text import Style, counted, safe, table
 from runner.errors import ExitCode
 from runner.model.execution import Report
+from runner.model.task import Task
 
 if TYPE_CHECKING:
     from runner.pipeline import Cancellation, Context
@@ -36,12 +37,7 @@ def run(session: Session, arguments: Namespace) -> int:
         if position and not session.output.quiet:
             session.output.result([""])
         try:
-            report = _executed(
-                session,
-                cancellation,
-                arguments.accept,
-                lambda context, task=task: session.services.run_task(task, context),  # type: ignore[misc]
-            )
+            report = _run(session, task, cancellation, arguments)
         except KeyboardInterrupt:
             raise
         except Exception as error:
@@ -101,6 +97,33 @@ def restore(session: Session, arguments: Namespace) -> int:
     return ExitCode.ACTIONS_FAILED if result.problems else ExitCode.DONE
 
 
+def _run(session: Session, task: Task, cancellation: Cancellation, arguments: Namespace) -> Report:
+    """One task: by the service that works with this state folder, or else in this process."""
+    if not arguments.here and task.filters.manifest is None and _serves(session):
+        from runner.cli.command_service import parse_limit
+        from runner.cli.through_service import run_in_service, service_client
+
+        client = service_client(session)
+        if client is not None:
+            limit = None if arguments.bandwidth is None else parse_limit(arguments.bandwidth)
+            try:
+                report = run_in_service(session, client, task.name, arguments.accept, limit)
+            finally:
+                client.close()
+            if report.execution.exit_code == ExitCode.INTERRUPTED:
+                # Ctrl-C ends the row of tasks, too.
+                cancellation.request()
+            return _shown(session, report)
+    return _executed(
+        session, cancellation, arguments.accept, lambda context: session.services.run_task(task, context)
+    )
+
+
+def _serves(session: Session) -> bool:
+    """Whether a service may be there: its socket is. Asking costs nothing where none ever was."""
+    return os.path.exists(session.services.state(session.configuration()).service_socket)
+
+
 def report_files(session: Session, report: Report) -> list[str]:
     """The report to open: the page if this execution wrote one, else what there is."""
     folder = session.services.state(session.configuration()).execution_folder(report.execution.execution_id)
@@ -121,6 +144,11 @@ def _executed(
     with session.watching() as display, draining(cancellation, display.notice):
         context = session.context(subscriber=display, cancellation=cancellation, accept=accept)
         report = execute(context)
+    return _shown(session, report)
+
+
+def _shown(session: Session, report: Report) -> Report:
+    """Show how an execution ended; the report again."""
     if session.output.json:
         session.output.value(report)
     elif not session.output.quiet:

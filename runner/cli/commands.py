@@ -68,9 +68,10 @@ _EXECUTING = (
     ExitCode.INTERRUPTED,
 )
 
-START, SYNCHRONISE, UNDERSTAND, LOOK_BACK, ABOUT = (
+START, SYNCHRONISE, UNATTENDED, UNDERSTAND, LOOK_BACK, ABOUT = (
     "Start",
     "Synchronise",
+    "Unattended",
     "Understand",
     "Look back",
     "About",
@@ -213,7 +214,11 @@ COMMANDS = (
         positionals=(
             Positional("TASK", "Tasks to run; all enabled ones when not given.", Count.ANY, words="task"),
         ),
-        options=(_ACCEPT, _BANDWIDTH),
+        options=(
+            _ACCEPT,
+            _BANDWIDTH,
+            Option(("--here",), "Run in this process, also while a service could do it."),
+        ),
         examples=(
             ("sync-runner run", "all enabled tasks"),
             ("sync-runner run photos --bandwidth 20MiB/s", "one task, gently"),
@@ -292,6 +297,91 @@ COMMANDS = (
             ExitCode.ACTIONS_FAILED,
             ExitCode.LOCATION_UNAVAILABLE,
             ExitCode.INTERRUPTED,
+        ),
+    ),
+    Command(
+        name="serve",
+        group=UNATTENDED,
+        summary="Run tasks by their schedules, until told to stop.",
+        description=(
+            "Stays in the foreground and runs every task when its schedule says so, each execution in a process of "
+            "its own. SIGTERM or Ctrl-C drains: nothing more is started, what runs has settings.service.drain to "
+            "finish, then it is stopped and the next execution goes on from there. SIGHUP, or a change of the "
+            "configuration's files, loads the configuration anew; one with faults changes nothing. One service works "
+            "with one state folder."
+        ),
+        handler="runner.cli.command_service:serve",
+        examples=(
+            ("sync-runner serve", "with ./sync.yaml"),
+            ("sync-runner serve -c /etc/sync-runner/sync.yaml --log-format json", "as a system service"),
+        ),
+        exit_codes=(ExitCode.DONE, ExitCode.USAGE, ExitCode.LOCK_HELD),
+        log_level="info",
+    ),
+    Command(
+        name="cancel",
+        group=UNATTENDED,
+        summary="Stop a task's running execution, and take it out of the queue.",
+        description=(
+            "Tells every running execution of TASK to finish the files in flight and end, whoever started it; with "
+            "--now to undo them and end at once. What is done stays done, the next execution goes on from there. "
+            "Executions of the task that wait in the service's queue leave it."
+        ),
+        handler="runner.cli.command_service:cancel",
+        positionals=(_TASK,),
+        options=(Option(("--now",), "Do not finish the files in flight: undo them."),),
+        examples=(("sync-runner cancel photos", "the files in flight are finished"),),
+    ),
+    Command(
+        name="pause",
+        group=UNATTENDED,
+        summary="Let a task's schedule rest.",
+        description=(
+            "The service does not start TASK by its schedule until `resume`, or until the time is over; each scheduled "
+            "time is noted as skipped. Works with and without a running service. `run TASK` still runs it."
+        ),
+        handler="runner.cli.command_service:pause",
+        positionals=(Positional("TASK", "The tasks' names.", Count.SOME, words="task"),),
+        options=(
+            Option(
+                ("--for", "--duration"),
+                "Go on by itself after this time, such as 2h or 3d.",
+                value="DURATION",
+            ),
+            Option(("--reason",), "Why; shown wherever the rest is.", value="TEXT"),
+        ),
+        examples=(
+            ("sync-runner pause photos --for 2d --reason 'disk is being replaced'", "goes on by itself"),
+        ),
+    ),
+    Command(
+        name="resume",
+        group=UNATTENDED,
+        summary="End a task's rest, after pause or after it was disabled.",
+        description=(
+            "The service starts TASK by its schedule again: after `pause`, or after it was disabled because it failed "
+            "again and again with the same error (settings.service.disable_after)."
+        ),
+        handler="runner.cli.command_service:resume",
+        positionals=(Positional("TASK", "The tasks' names.", Count.SOME, words="task"),),
+        examples=(("sync-runner resume photos", "from the next scheduled time on"),),
+    ),
+    Command(
+        name="bandwidth",
+        group=UNATTENDED,
+        summary="Give a running execution another bandwidth limit.",
+        description=(
+            "Within a second, for the executions of TASK that run now, whoever started them. Later executions have the "
+            "configuration's limit again."
+        ),
+        handler="runner.cli.command_service:bandwidth",
+        positionals=(
+            _TASK,
+            Positional("LIMIT", "20MiB/s, 80Mbit/s, unlimited, or default: the task's own limit."),
+        ),
+        examples=(
+            ("sync-runner bandwidth photos 5MiB/s", "slower, now"),
+            ("sync-runner bandwidth photos default", "as the configuration says"),
         ),
     ),
     Command(

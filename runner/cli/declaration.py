@@ -14,6 +14,7 @@ class Count(enum.Enum):
     ONE = "one"
     OPTIONAL = "optional"
     ANY = "any"
+    SOME = "some"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Positional:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. `handler` is `module:function`, imported only when the command runs."""
+    """One command. `handler` is `module:function`, imported only when the command runs. `log_level` holds unless
+    another one is asked for."""
 
     name: str
     group: str
@@ -62,3 +64,4 @@ class Command:
     options: tuple[Option, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
     exit_codes: tuple[ExitCode, ...] = (ExitCode.DONE, ExitCode.USAGE)
+    log_level: str = "warning"

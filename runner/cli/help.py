@@ -148,7 +148,12 @@ def _reference_command(command: Command) -> list[str]:
 
 def _positional_form(positional: Positional) -> str:
     name = "|".join(positional.choices) if positional.choices else positional.name
-    return {Count.ONE: name, Count.OPTIONAL: f"[{name}]", Count.ANY: f"[{name}...]"}[positional.count]
+    return {
+        Count.ONE: name,
+        Count.OPTIONAL: f"[{name}]",
+        Count.ANY: f"[{name}...]",
+        Count.SOME: f"{name}...",
+    }[positional.count]
 
 
 def _option_form(option: Option) -> str:

@@ -62,7 +62,8 @@ def parse(words: Sequence[str], environment: Mapping[str, str]) -> Invocation:
     if _asks_for_help(rest):
         return Invocation(command, argparse.Namespace(), Flags(), help=True)
     namespace = _parsed(command, rest)
-    return Invocation(command, namespace, _flags(namespace, environment), version=bool(namespace.version))
+    flags = _flags(namespace, environment, command.log_level)
+    return Invocation(command, namespace, flags, version=bool(namespace.version))
 
 
 def wants_json(words: Sequence[str], environment: Mapping[str, str]) -> bool:
@@ -90,7 +91,9 @@ class _Parser(argparse.ArgumentParser):
             self.add_argument(
                 positional.attribute,
                 metavar=positional.name,
-                nargs={Count.ONE: None, Count.OPTIONAL: "?", Count.ANY: "*"}[positional.count],
+                nargs={Count.ONE: None, Count.OPTIONAL: "?", Count.ANY: "*", Count.SOME: "+"}[
+                    positional.count
+                ],
             )
 
     def error(self, message: str) -> NoReturn:
@@ -184,7 +187,9 @@ def _asks_for_help(words: Sequence[str]) -> bool:
     return "-h" in before_end or "--help" in before_end
 
 
-def _flags(namespace: argparse.Namespace, environment: Mapping[str, str]) -> Flags:
+def _flags(
+    namespace: argparse.Namespace, environment: Mapping[str, str], log_level: str = "warning"
+) -> Flags:
     values: dict[str, Any] = {}
     for option in GLOBAL_OPTIONS:
         given = getattr(namespace, option.name)
@@ -198,7 +203,7 @@ def _flags(namespace: argparse.Namespace, environment: Mapping[str, str]) -> Fla
         config=values["config"],
         json=bool(values["json"]),
         quiet=bool(values["quiet"]),
-        log_level=values["log_level"] or "warning",
+        log_level=values["log_level"] or log_level,
         log_format=values["log_format"] or "human",
         no_progress=bool(values["no_progress"]),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runner.model.plan import Explanation, PlanSummary
     from runner.model.task import Configuration, LocationSettings, ReportFormat, Task
     from runner.pipeline import Cancellation, Context, RestoreResult
+    from runner.service.loop import Service
 
 
 class Services:
@@ -118,6 +119,19 @@ class Services:
             write=write,
             cache_directory=context.state.cache_folder,
         )
+
+    def service(
+        self,
+        configuration: Configuration,
+        registry: Registry,
+        clock: Clock,
+        environment: Mapping[str, str],
+        load: Callable[[], Configuration],
+        log: tuple[str, str],
+    ) -> Service:
+        from runner.service.loop import Service
+
+        return Service(configuration, load, registry, clock, environment, log)
 
     def state(self, configuration: Configuration) -> StateDirectory:
         from runner.history.state import StateDirectory

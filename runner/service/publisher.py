@@ -70,6 +70,11 @@ class Publisher:
                     _log.warning("history is behind, nothing else is affected: %s", error)
                 self.trouble = str(error)
                 wait = min(LONGEST_RETRY_SECONDS, wait * 2)
+            except Exception as error:
+                # A defect must not end the telling for good, nor pass unseen.
+                _log.exception("history cannot be told")
+                self.trouble = f"internal error: {type(error).__name__}"
+                wait = LONGEST_RETRY_SECONDS
             else:
                 if self.trouble is not None:
                     _log.warning("history is up to date again")
