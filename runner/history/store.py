@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from runner.clock import Clock
 from runner.errors import UsageError
-from runner.history.database import Database
+from runner.history.database import Database, backend_of
 from runner.history.process import process_is_gone
-from runner.history.records import FailedFinding, HistoryRow, HistoryStatus
+from runner.history.records import FailedFinding, HistoryRow, HistoryStatus, SlotOutcome, SlotRecord
 from runner.history.started import Started, read_start
 from runner.history.state import StateDirectory
-from runner.history.tables import EXECUTIONS, FINDINGS
+from runner.history.tables import EXECUTIONS, FINDINGS, SLOTS
 from runner.model.action import Finding
 from runner.model.entry import path_bytes
 from runner.model.execution import Counters, Report, Trigger
@@ -34,9 +35,14 @@ _COLUMNS = [column for column in EXECUTIONS.columns if column.name in HistoryRow
 
 
 def open_history(url_or_path: str, clock: Clock, *, busy_timeout_seconds: float = 5.0) -> History:
-    """History in a SQLite file (a path) or another database (a SQLAlchemy URL). Touches nothing yet: the
-    first operation connects, and makes or migrates the tables."""
-    return History(Database(url_or_path, busy_timeout_seconds=busy_timeout_seconds), clock)
+    """History in a SQLite file (a path) or in PostgreSQL (a SQLAlchemy URL). Touches nothing yet: the first
+    operation connects, and makes or migrates the tables; it raises MissingExtraError when PostgreSQL's package is
+    not installed. `busy_timeout_seconds`: how long to wait for another program's lock.
+
+    Raises:
+        UsageError: the URL is none, or of another kind of database.
+    """
+    return History(Database(backend_of(url_or_path, busy_timeout_seconds=busy_timeout_seconds)), clock)
 
 
 class History:
@@ -113,6 +119,39 @@ class History:
             for row in rows
         ]
 
+    def record_slots(self, records: Iterable[SlotRecord]) -> None:
+        """Write down what became of scheduled times, all in one transaction. Durable on return.
+
+        Of two records of one slot the one decided later stays, in whatever order they come and how often.
+        """
+        rows = [
+            {name: getattr(record, name) for name in SlotRecord.__struct_fields__}
+            | {"outcome": record.outcome.value}
+            for record in records
+        ]
+        if rows:
+            self._database.write(lambda connection: connection.execute(_upsert_slots(connection), rows))
+
+    def slots(
+        self,
+        task: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        outcome: SlotOutcome | None = None,
+    ) -> builtins.list[SlotRecord]:
+        """What became of scheduled times, the latest first. `since`: times from then on."""
+        query = select(SLOTS).order_by(SLOTS.c.slot.desc(), SLOTS.c.task).limit(limit)
+        if task is not None:
+            query = query.where(SLOTS.c.task == task)
+        if since is not None:
+            query = query.where(SLOTS.c.slot >= since)
+        if outcome is not None:
+            query = query.where(SLOTS.c.outcome == outcome.value)
+        if not self._database.exists:
+            return []
+        rows = self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [SlotRecord(**{**row, "outcome": SlotOutcome(row["outcome"])}) for row in rows]
+
     def mark_interrupted(
         self, host: str, is_gone: Callable[[int, str | None], bool] = process_is_gone
     ) -> builtins.list[HistoryRow]:
@@ -164,7 +203,10 @@ class History:
         ids = state.execution_ids()
         if not ids:
             return []
-        query = select(EXECUTIONS.c.execution_id, EXECUTIONS.c.status)
+        # A database that several hosts share may know of many more.
+        query = select(EXECUTIONS.c.execution_id, EXECUTIONS.c.status).where(
+            EXECUTIONS.c.execution_id.between(ids[0], ids[-1])
+        )
         known = {
             row.execution_id: row.status
             for row in self._database.read(lambda connection: connection.execute(query).all())
@@ -193,7 +235,8 @@ class History:
         self, keep_days: float, keep_last: int, state: StateDirectory | None = None
     ) -> builtins.list[str]:
         """Forget executions that are older than `keep_days`, but of each task never the latest `keep_last`,
-        the last success, or one that runs. Returns the forgotten ids, oldest first.
+        the last success, or one that runs. Returns the forgotten ids, oldest first. Scheduled times that are
+        older go too, unless one waits, or the execution that it led to stays.
 
         With `state` their folders are removed too, and first: a folder left behind would be taken over again.
         """
@@ -211,9 +254,14 @@ class History:
         def forget(connection: Connection) -> None:
             for execution_id in forgotten:
                 connection.execute(delete(EXECUTIONS).where(EXECUTIONS.c.execution_id == execution_id))
+            connection.execute(
+                delete(SLOTS)
+                .where(SLOTS.c.slot < before)
+                .where(SLOTS.c.outcome != SlotOutcome.QUEUED.value)
+                .where(~exists().where(EXECUTIONS.c.execution_id == SLOTS.c.execution_id))
+            )
 
-        if forgotten:
-            self._database.write(forget)
+        self._database.write(forget)
         return forgotten
 
     def close(self) -> None:
@@ -282,6 +330,20 @@ def _put(connection: Connection, values: Mapping[str, Any], findings: tuple[Find
                 for number, finding in enumerate(findings)
             ],
         )
+
+
+def _upsert_slots(connection: Connection) -> Any:
+    """Each dialect spells it for itself, both alike."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(SLOTS)
+    told = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[SLOTS.c.task, SLOTS.c.slot],
+        set_={
+            name: told[name] for name in SlotRecord.__struct_fields__ if name not in SLOTS.primary_key.columns
+        },
+        where=SLOTS.c.decided_at <= told.decided_at,
+    )
 
 
 def _rows(connection: Connection, query: Any) -> list[HistoryRow]:

@@ -123,3 +123,15 @@ FINDINGS = Table(
     Column("verdict", String(40), nullable=False),
     Column("fields", Text, nullable=False),
 )
+
+SLOTS = Table(
+    "slots",
+    METADATA,
+    Column("task", AnyText, primary_key=True),
+    Column("slot", Instant, primary_key=True),
+    Column("outcome", String(20), nullable=False),
+    Column("reason", AnyText, nullable=False),
+    Column("execution_id", String(12)),
+    Column("decided_at", Instant, nullable=False),
+    Index("slots_by_time", "slot"),
+)

@@ -1,4 +1,4 @@
-"""A state folder and a history in it."""
+"""A state folder, and a history: whatever speaks SQL is tested with SQLite and, marked `servers`, with PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from history_backends import Backend, PostgresBackend, SqliteBackend, opened
 from history_support import MakesReport, make_report
 
 from runner.history.state import StateDirectory
-from runner.history.store import History, open_history
+from runner.history.store import History
 from runner.testing.fake_clock import FakeClock
 
 
@@ -30,8 +31,27 @@ def state(tmp_path: Path) -> StateDirectory:
     return state
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.servers)])
+def backend(request: pytest.FixtureRequest, state: StateDirectory) -> Iterator[Backend]:
+    """An empty database; the server starts when the first test wants it."""
+    if request.param == "sqlite":
+        yield SqliteBackend(state.history_file)
+    else:
+        backend = PostgresBackend(request.getfixturevalue("postgres"))
+        yield backend
+        backend.drop()
+
+
 @pytest.fixture
-def history(state: StateDirectory, clock: FakeClock) -> Iterator[History]:
-    opened = open_history(state.history_file, clock, busy_timeout_seconds=0.05)
-    yield opened
-    opened.close()
+def history(backend: Backend, clock: FakeClock) -> Iterator[History]:
+    history = opened(backend, clock)
+    yield history
+    history.close()
+
+
+@pytest.fixture
+def file_history(state: StateDirectory, clock: FakeClock) -> Iterator[History]:
+    """One in a SQLite file, for what files alone do."""
+    history = opened(SqliteBackend(state.history_file), clock)
+    yield history
+    history.close()

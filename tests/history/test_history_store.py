@@ -8,18 +8,12 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-import msgspec
-import pytest
 from history_support import MakesReport, started, store_report
-from sqlalchemy import Connection, create_engine, inspect, text
-from sqlalchemy.pool import NullPool
 
-from runner.history import migrate as migrate_module
-from runner.history.records import FailedFinding, HistoryRow, HistoryStatus, HistoryUnavailable
+from runner.history.records import FailedFinding, HistoryRow, HistoryStatus
 from runner.history.started import STARTED_FILE, note_start
 from runner.history.state import StateDirectory
-from runner.history.store import History, open_history
-from runner.history.tables import METADATA
+from runner.history.store import History
 from runner.model.action import Finding, Verdict
 from runner.model.entry import Phase
 from runner.model.execution import Counters, Counts
@@ -81,6 +75,7 @@ def test_reading_a_history_that_is_not_there_makes_none(history: History, state:
         history.backfill(state),
     )
     assert answers == ([], None, [], [], [], [])
+    # A file is not made by reading.
     assert not os.path.exists(state.history_file)
 
 
@@ -226,106 +221,6 @@ def test_pruning_keeps_the_young_the_latest_the_last_success_and_the_running(
     assert history.failed_findings("65a000000001") == []
     assert history.prune(30, 2, state) == []
     assert history.backfill(state) == []
-
-
-# -- schema --------------------------------------------------------------------------------------------------
-
-
-def columns_of(path: str) -> dict[str, list[tuple[str, str, bool]]]:
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
-    inspector = inspect(engine)
-    return {
-        table: [
-            (column["name"], str(column["type"]), bool(column["nullable"]))
-            for column in inspector.get_columns(table)
-        ]
-        for table in sorted(inspector.get_table_names())
-    }
-
-
-def test_migrating_from_nothing_gives_todays_tables(
-    history: History, state: StateDirectory, tmp_path: os.PathLike[str]
-) -> None:
-    start(history, "65a000000001")
-    today = os.path.join(tmp_path, "today.sqlite")
-    METADATA.create_all(create_engine(f"sqlite:///{today}", poolclass=NullPool))
-    assert columns_of(state.history_file) == columns_of(today)
-
-
-def test_steps_run_in_order_once_and_from_every_older_version(tmp_path: os.PathLike[str]) -> None:
-    ran: list[int] = []
-
-    def step(version: int) -> migrate_module.Upgrade:
-        return lambda connection: ran.append(version)
-
-    upgrades = {2: step(2), 3: step(3)}
-    for present in (0, 1, 2, 3):
-        engine = create_engine(f"sqlite:///{tmp_path}/from-{present}.sqlite", poolclass=NullPool)
-        if present:
-            with engine.begin() as connection:
-                migrate_module.migrate(connection, target=present, upgrades=upgrades)
-        ran.clear()
-        with engine.begin() as connection:
-            migrate_module.migrate(connection, target=3, upgrades=upgrades)
-            assert migrate_module.stored_version(connection) == 3
-        assert ran == list(range(max(present, 1) + 1, 4))
-
-
-def test_every_version_ships_its_module() -> None:
-    for version in range(1, migrate_module.CURRENT_VERSION + 1):
-        assert callable(migrate_module.shipped(version))
-
-
-def test_a_step_that_fails_leaves_the_old_schema(tmp_path: os.PathLike[str], clock: FakeClock) -> None:
-    path = os.path.join(tmp_path, "h.sqlite")
-    history = open_history(path, clock)
-    start(history, "65a000000001")
-
-    def broken(connection: Connection) -> None:
-        connection.execute(text("CREATE TABLE half (x INTEGER)"))
-        raise OSError("power")
-
-    before = columns_of(path)
-    with pytest.raises(HistoryUnavailable, match="power"):
-        history._database.write(
-            lambda connection: migrate_module.migrate(connection, target=2, upgrades={2: broken})
-        )
-    assert columns_of(path) == before
-    assert len(history.list()) == 1
-
-
-def test_a_current_schema_loads_no_migration(history: History, state: StateDirectory) -> None:
-    start(history, "65a000000001")
-    code = (
-        "import sys\nfrom runner.clock import SystemClock\nfrom runner.history.store import open_history\n"
-        f"print(len(open_history({state.history_file!r}, SystemClock()).list()))\n"
-        "print([name for name in sys.modules if 'migration_' in name or 'alembic' in name])"
-    )
-    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert seen.stdout == "1\n[]\n"
-
-
-def test_a_later_schema_is_left_alone(history: History, state: StateDirectory, clock: FakeClock) -> None:
-    start(history, "65a000000001")
-    engine = create_engine(f"sqlite:///{state.history_file}", poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE schema_version SET version = 99"))
-    later = open_history(state.history_file, clock)
-    with pytest.raises(HistoryUnavailable, match="schema version 99"):
-        later.list()
-    with pytest.raises(HistoryUnavailable, match="Upgrade sync-runner"):
-        start(later, "65a000000002")
-    with engine.begin() as connection:
-        assert connection.execute(text("SELECT count(*) FROM executions")).scalar_one() == 1
-
-
-def test_counters_of_an_older_row_take_todays_defaults(history: History, state: StateDirectory) -> None:
-    start(history, "65a000000001")
-    engine = create_engine(f"sqlite:///{state.history_file}", poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.execute(text("""UPDATE executions SET counters = '{"listed": {"files": 7}, "gone": 1}'"""))
-    row = history.get("65a000000001")
-    assert row is not None and row.counters == msgspec.structs.replace(Counters(), listed=Counts(files=7))
 
 
 # -- what execution folders say ------------------------------------------------------------------------------

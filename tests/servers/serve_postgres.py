@@ -58,6 +58,10 @@ class Postgres:
         self.execute("postgres", f'CREATE DATABASE "{name}"')
         return name
 
+    def drop(self, name: str) -> None:
+        """Remove a database, whoever uses it."""
+        self.execute("postgres", f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
     def connect(self, database: str, **options: Any) -> Any:
         """A connection of psycopg, each statement on its own. Close it."""
         import psycopg
@@ -86,7 +90,7 @@ class Postgres:
         self.process.wait()
         # They notice by themselves; a server that starts earlier refuses, for they still use the shared memory.
         pause = threading.Event()
-        while any(Path(f"/proc/{pid}").exists() for pid in sessions):
+        while any(_works(pid) for pid in sessions):
             pause.wait(0.01)
 
     def start(self) -> None:
@@ -100,9 +104,10 @@ class Postgres:
             raise
 
     def stop(self) -> None:
-        """End it in order, without waiting for its sessions."""
+        """End it at once: nobody needs its data any more."""
         with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(signal.SIGQUIT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(8)
         stop(self.process)
@@ -116,6 +121,14 @@ def children(parent: int) -> list[int]:
             if folder.name.isdigit() and int(_stat(folder).split()[1]) == parent:
                 found.append(int(folder.name))
     return found
+
+
+def _works(pid: int) -> bool:
+    """Whether the process has not ended; one that nobody waited for has."""
+    try:
+        return _stat(Path(f"/proc/{pid}")).split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _stat(folder: Path) -> str:
