@@ -168,11 +168,15 @@ class _Course:
     running: list[str] = field(default_factory=list)
     events: list[tuple[datetime, _Kind, int, str]] = field(default_factory=list)
     next_slot: dict[str, datetime] = field(default_factory=dict)
+    followers: dict[str, list[SimulatedTask]] = field(default_factory=dict)
     number: int = 0
 
     def run(self) -> datetime:
         """Play it through; returns up to where."""
         for name, task in self.tasks.items():
+            settings = task.timetable.settings
+            for other in settings.after if settings.enabled else ():
+                self.followers.setdefault(other, []).append(task)
             self._look_ahead(name, task.timetable.next_after(self.start - _TICK))
         while self.events:
             now = self.events[0][0]
@@ -225,9 +229,8 @@ class _Course:
         self.running.remove(name)
         if now >= self.end:
             return
-        for follower in self.tasks.values():
-            settings = follower.timetable.settings
-            if settings.enabled and name in settings.after and not self._waits(follower.name):
+        for follower in self.followers.get(name, ()):
+            if not self._waits(follower.name):
                 self._wait(_Wish(0, follower, now, now, name))
 
     def _waits(self, name: str) -> bool:
