@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from runner.errors import RunnerError
 from runner.execution.context import Context
 from runner.history.started import Started, note_start, this_process
 from runner.model.execution import Report, Trigger
@@ -23,15 +24,20 @@ if TYPE_CHECKING:
     from runner.history.store import History
 
 Note = Callable[["History"], object]
+CLOSE_SECONDS = 5.0
+"""How long the end of an execution waits for a database at most."""
+LATER = "Nothing is lost: the report is in the execution's folder, and the next command that reaches history records it."
 
 
 class Notebook:
-    """Writes notes to history in order. `close` waits until all are written, and returns what went wrong."""
+    """Writes notes to history in order. `close` waits until all are written, though never long, and returns what
+    went wrong."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._url = context.configuration.history_url
         self._notes: queue.SimpleQueue[Note | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
         self._warnings: list[str] = []
         self._thread: threading.Thread | None = None
 
@@ -76,22 +82,46 @@ class Notebook:
         self._notes.put(lambda history: history.record_end(report, folder))
 
     def close(self) -> list[str]:
-        """Wait for the last note; one line for each that could not be written."""
+        """Wait for the last note, CLOSE_SECONDS at most; a line for each thing that went wrong."""
         self._notes.put(None)
         self.begin()
-        if self._thread is not None:
-            self._thread.join()
-        return self._warnings
+        self._closing.set()
+        if self._thread is None:
+            return []
+        self._thread.join(CLOSE_SECONDS)
+        warnings = list(dict.fromkeys(self._warnings))
+        if self._thread.is_alive():
+            # It ends with the process; a transaction that it leaves is rolled back.
+            warnings.append(f"history was not written: it did not answer for {CLOSE_SECONDS:g} s. {LATER}")
+        return warnings
 
     def _write(self, url: str) -> None:
-        from runner.history.records import HistoryUnavailable
         from runner.history.store import open_history
 
-        history = open_history(url, self._context.clock)
-        while (note := self._notes.get()) is not None:
+        try:
+            history = open_history(url, self._context.clock)
             try:
-                note(history)
-            except HistoryUnavailable as error:
-                self._warnings.append(f"history was not written: {error.message}")
-        self._warnings.extend(history.warnings)
-        history.close()
+                while (note := self._notes.get()) is not None:
+                    # Once the execution waits for it, a database that does not answer is asked for nothing more.
+                    if not self._written(note, history) and self._closing.is_set():
+                        break
+            finally:
+                self._warnings.extend(history.warnings)
+                history.close()
+        except RunnerError as error:
+            self._not_written(error.message)
+
+    def _written(self, note: Note, history: History) -> bool:
+        try:
+            note(history)
+        except RunnerError as error:
+            self._not_written(error.message)
+            return False
+        except Exception as error:
+            # A defect here is worth a warning, not a transfer's result.
+            self._not_written(f"{type(error).__name__}: {error}")
+            return False
+        return True
+
+    def _not_written(self, message: str) -> None:
+        self._warnings.append(f"history was not written: {message.rstrip('.')}. {LATER}")
