@@ -17,7 +17,10 @@ from runner.cli.text import Style, counted, safe, wrapped
 from runner.errors import ConfigurationError, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from runner.model.task import Task
+    from runner.cli.upcoming import TaskSchedule
+    from runner.model.task import Configuration, Task
+
+SHOWN_VERBOSE = 5
 
 
 class TaskLosses(msgspec.Struct, frozen=True):
@@ -28,7 +31,7 @@ class TaskLosses(msgspec.Struct, frozen=True):
 
 
 class Validity(msgspec.Struct, frozen=True):
-    """validate --json. `losses` names only tasks that have some."""
+    """validate --json. `losses` names only tasks that have some; `schedules` those that have one."""
 
     valid: bool
     file: str
@@ -36,6 +39,7 @@ class Validity(msgspec.Struct, frozen=True):
     locations: tuple[str, ...]
     losses: tuple[TaskLosses, ...]
     diagnostics: list[DiagnosticDescription]
+    schedules: tuple[TaskSchedule, ...] = ()
 
 
 def init(session: Session, arguments: Namespace) -> int:
@@ -86,6 +90,7 @@ def validate(session: Session, arguments: Namespace) -> int:
     losses = tuple(
         each for each in map(partial(_losses, session), configuration.tasks.values()) if each.losses
     )
+    schedules = _schedules(session, configuration, SHOWN_VERBOSE if arguments.verbose else 1)
     if session.output.json:
         session.output.value(
             Validity(
@@ -95,6 +100,7 @@ def validate(session: Session, arguments: Namespace) -> int:
                 locations=tuple(configuration.locations),
                 losses=losses,
                 diagnostics=[],
+                schedules=schedules,
             )
         )
     if session.output.quiet:
@@ -108,8 +114,23 @@ def validate(session: Session, arguments: Namespace) -> int:
             lines += wrapped(
                 f"{safe(each.task)}: {safe(loss)}", session.page, first="  note: ", rest="        "
             )
+    if schedules:
+        from runner.cli.show_schedule import next_lines
+
+        lines += next_lines(schedules, session.page)
     session.output.result(lines)
     return ExitCode.DONE
+
+
+def _schedules(session: Session, configuration: Configuration, count: int) -> tuple[TaskSchedule, ...]:
+    """The scheduled tasks' next fire times. What rests is not looked up: this reads no state."""
+    scheduled = [task for task in configuration.tasks.values() if task.schedule is not None]
+    if not scheduled:
+        return ()
+    from runner.cli.upcoming import upcoming
+
+    now = session.clock.now()
+    return tuple(upcoming(task, now, count, None, session.config_flag) for task in scheduled)
 
 
 def _losses(session: Session, task: Task) -> TaskLosses:

@@ -385,6 +385,39 @@ COMMANDS = (
         ),
     ),
     Command(
+        name="schedule",
+        group=UNATTENDED,
+        summary="Show when tasks are due, or simulate what would happen.",
+        description=(
+            "`list` shows how each task is scheduled, its next five fire times in its time zone and in UTC, what clocks "
+            "do to them, and what keeps it from running, with the command that ends that. `simulate` plays through a "
+            "stretch of time with all tasks together: each fire time, who waits for whom (by how long executions took "
+            "so far), what is skipped, where clocks change, which bandwidth limit holds; as a table, as JSON, and with "
+            "--svg as a drawing. Nothing is started."
+        ),
+        handler="runner.cli.command_schedule:schedule",
+        positionals=(
+            Positional(
+                "WHAT", "list (the default) or simulate.", Count.OPTIONAL, choices=("list", "simulate")
+            ),
+            Positional("TASK", "Only these tasks; all when not given.", Count.ANY, words="task"),
+        ),
+        options=(
+            Option(
+                ("--from",),
+                "simulate: from then on, a date or a date with time in the tasks' time zone; now when not given.",
+                value="DATE",
+            ),
+            Option(("--days",), "simulate: so many days; 30 when not given.", value="NUMBER", is_number=True),
+            Option(("--svg",), "simulate: also draw a timeline into this file.", value="FILE"),
+        ),
+        examples=(
+            ("sync-runner schedule", "the next five fire times of each task"),
+            ("sync-runner schedule simulate --from 2027-01-01 --days 400 --svg year.svg", "a year and a bit"),
+            ("sync-runner schedule simulate photos --json", "each fire time, for scripts"),
+        ),
+    ),
+    Command(
         name="explain",
         group=UNDERSTAND,
         summary="Say why a path is copied, changed, deleted or left alone.",

@@ -113,7 +113,7 @@ def simulate(tasks: Sequence[SimulatedTask], start: datetime, end: datetime, exe
         end=end,
         tasks=tuple(task.name for task in tasks),
         unknown=tuple(task.name for task in tasks if task.duration_seconds is None),
-        fires=tuple(sorted(course.fires, key=lambda fire: (fire.due, fire.task, fire.slot))),
+        fires=tuple(sorted(course.fires, key=lambda fire: (fire.due, fire.slot, fire.task))),
         complete_until=complete_until,
     )
 

@@ -216,8 +216,8 @@ def _strip(
     """A step curve; of what falls into one pixel the highest is drawn."""
     most = max([value for _, value in steps] + [float(limit or 0)]) or 1.0
     columns = [0.0] * (_PLOT + 1)
-    ends = [at for at, _ in steps[1:]] + [scale.end]
-    for (at, value), end in zip(steps, ends, strict=True):
+    ends = [*(at for at, _ in steps[1:]), scale.end]
+    for (at, value), end in zip(steps, ends, strict=False):
         if value:
             for column in range(int(scale.x(at) - _LEFT), int(scale.x(end) - _LEFT) + 1):
                 columns[column] = max(columns[column], value)

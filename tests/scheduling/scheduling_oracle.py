@@ -33,14 +33,11 @@ def cron_matches(text: str) -> Matches:
     starred = day[0] == "*" or weekday[0] == "*"
 
     def matches(local: datetime) -> bool:
+        if local.minute not in bits[0] or local.hour not in bits[1] or local.month not in bits[3]:
+            return False
         number = local.isoweekday()
         by_day, by_weekday = local.day in bits[2], number in bits[4] or (number == 7 and 0 in bits[4])
-        return (
-            local.minute in bits[0]
-            and local.hour in bits[1]
-            and local.month in bits[3]
-            and ((by_day and by_weekday) if starred else (by_day or by_weekday))
-        )
+        return (by_day and by_weekday) if starred else (by_day or by_weekday)
 
     return matches
 
