@@ -85,6 +85,7 @@ class Dispatcher:
         self._demands_of = demands_of
         self._scheduled: dict[str, _Scheduled] = {}
         self._due: list[tuple[datetime, str]] = []
+        self._followers: dict[str, list[str]] = {}
         self._number = 0
         self._executions = 1
         self._draining = False
@@ -100,6 +101,8 @@ class Dispatcher:
 
         What waits goes on waiting, unless its task is gone; what runs is not touched.
         """
+        # What fell due until now is decided by the schedule that held until now.
+        self.advance(now)
         self._executions = executions
         changed = set(self._scheduled) - set(tasks)
         for name in changed:
@@ -117,6 +120,11 @@ class Dispatcher:
                 # A task or a schedule that is new has missed nothing.
                 self._ledger.decide_until(name, now, scheduled.fingerprint)
             self._look_ahead(name, scheduled)
+        self._followers = {}
+        for name, scheduled in self._scheduled.items():
+            settings = scheduled.task.schedule
+            for leader in settings.after if settings is not None and scheduled.timetable is not None else ():
+                self._followers.setdefault(leader, []).append(name)
         self._due = [entry for entry in self._due if self._is_next(*entry)]
         heapq.heapify(self._due)
         for one in [one for one in self.waiting if one.task not in self._scheduled]:
@@ -237,10 +245,9 @@ class Dispatcher:
             for slot in running.waiting.slots:
                 why = "the execution ended without a report"
                 self._note(task, slot, SlotOutcome.INTERRUPTED, now, why, running.execution_id)
-        for name, scheduled in self._scheduled.items():
-            settings = scheduled.task.schedule
-            if scheduled.timetable is None or settings is None or task not in settings.after:
-                continue
+        for name in self._followers.get(task, ()):
+            settings = self._scheduled[name].task.schedule
+            assert settings is not None
             if (success or settings.after_any) and not self._waits(name) and self._resting(name, now) is None:
                 self._wait(name, Trigger.AFTER, now, (), after=task)
         self.start_ready(now)

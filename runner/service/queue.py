@@ -74,8 +74,12 @@ def startable(
     starting: list[Waiting] = []
     blocked: dict[int, Blocked] = {}
     for one in sorted(waiting, key=lambda each: (-demands(each.task).priority, each.number)):
+        if count >= executions:
+            # Most of a long queue waits for this: nothing else need be looked at.
+            blocked[one.number] = Blocked(f"{count} executions are running, at most {executions} may at once")
+            continue
         needs = demands(one.task)
-        reason = held_back(one) or _obstacle(one, needs, tasks, destinations, used, count, executions)
+        reason = held_back(one) or _obstacle(one, needs, tasks, destinations, used)
         if reason is not None:
             blocked[one.number] = Blocked(reason)
             continue
@@ -93,8 +97,6 @@ def _obstacle(
     tasks: set[str],
     destinations: dict[str, str],
     used: Counter[str],
-    count: int,
-    executions: int,
 ) -> str | None:
     if one.task in tasks:
         return "an execution of this task is running"
@@ -103,6 +105,4 @@ def _obstacle(
     for name, at_most in needs.locations:
         if at_most is not None and used[name] >= at_most:
             return f"location {name} is in use by {used[name]} of at most {at_most} executions"
-    if count >= executions:
-        return f"{count} executions are running, at most {executions} may at once"
     return None

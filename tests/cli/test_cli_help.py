@@ -92,7 +92,7 @@ def test_bash_accepts_the_completion_script_and_completes():
     )
     ran = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True)
 
-    assert ran.stdout.splitlines() == ["restore report", "--detailed-exitcode", "html"]
+    assert ran.stdout.splitlines() == ["restore resume report", "--detailed-exitcode", "html"]
     assert ran.stderr == ""
 
 
