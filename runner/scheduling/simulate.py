@@ -1,9 +1,9 @@
 """What would happen: every fire time of some tasks in a stretch of time, and who would wait for whom. Pure.
 
 It follows the service's own rules: one execution of a task and one writer of a destination at a time, a limit for
-every location and for all, higher priority first, then first come, first served; what falls into `not_between` is
-skipped; of one task one execution waits at most. Executions take as long as they used to, and succeed. One whose past
-is unknown takes no time: it holds up nobody, and `ends_at` is None.
+every location and for all, higher priority first, then first come, first served (at one instant by name); what falls
+into `not_between` is skipped; of one task one execution waits at most. Executions take as long as they used to, and
+succeed. One whose past is unknown takes no time: it holds up nobody, and `ends_at` is None.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class _Course:
     fires: list[Fire] = field(default_factory=list)
     waiting: list[_Wish] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
-    events: list[tuple[datetime, _Kind, int, str]] = field(default_factory=list)
+    events: list[tuple[datetime, _Kind, str]] = field(default_factory=list)
     next_slot: dict[str, datetime] = field(default_factory=dict)
     followers: dict[str, list[SimulatedTask]] = field(default_factory=dict)
     number: int = 0
@@ -184,7 +184,7 @@ class _Course:
                 return now
             # What happens at one instant happens together: the queue's order decides, not the order of arrival.
             while self.events and self.events[0][0] == now:
-                _, kind, _, name = heapq.heappop(self.events)
+                _, kind, name = heapq.heappop(self.events)
                 if kind is _Kind.END:
                     self._ended(name, now)
                 elif kind is _Kind.DUE:
@@ -193,8 +193,7 @@ class _Course:
         return self.end
 
     def _push(self, at: datetime, kind: _Kind, name: str) -> None:
-        self.number += 1
-        heapq.heappush(self.events, (at, kind, self.number, name))
+        heapq.heappush(self.events, (at, kind, name))
 
     def _look_ahead(self, name: str, slot: datetime | None) -> None:
         self.next_slot.pop(name, None)
