@@ -8,6 +8,7 @@
     ├── GuardRefusedError          6  a guard stopped the execution before its first write
     ├── LocationUnavailableError   7  a location cannot be opened at all
     ├── LockHeldError              8  another execution writes to the destination
+    ├── HookFailedError            4  a program of hooks.before failed; nothing was listed or written
     ├── InterruptedByUserError   130  Ctrl-C
     └── EntryError                 4  one path could not be listed, read or written (see EntryCode)
 
@@ -83,6 +84,7 @@ class EntryCode(enum.StrEnum):
     TIMEOUT = "timeout"
     UNAVAILABLE = "unavailable"
     CANCELLED = "cancelled"
+    HOOK_FAILED = "hook_failed"
     INTERNAL = "internal"
 
 
@@ -184,6 +186,11 @@ ENTRY_CODE_MEANINGS: dict[EntryCode, tuple[Disposition, str, str]] = {
         "Bring it back, then run again: what is done is not copied twice.",
     ),
     EntryCode.CANCELLED: (Disposition.SKIP, "The execution was cancelled before this action.", "Run again."),
+    EntryCode.HOOK_FAILED: (
+        Disposition.ABORT,
+        "A program of the task's hooks.before failed, so nothing was listed or written.",
+        "See hooks.log in the execution's folder, correct the program or the hook, then run again.",
+    ),
     EntryCode.INTERNAL: (
         Disposition.SKIP,
         "A defect of sync-runner or of a driver, kept to this path.",
@@ -297,6 +304,13 @@ class LockHeldError(RunnerError):
 
     code = "lock_held"
     exit_code = ExitCode.LOCK_HELD
+
+
+class HookFailedError(RunnerError):
+    """A program of hooks.before failed; nothing was listed or written."""
+
+    code = "hook_failed"
+    exit_code = ExitCode.ACTIONS_FAILED
 
 
 class InterruptedByUserError(RunnerError):

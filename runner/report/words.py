@@ -52,6 +52,7 @@ VERDICT_MEANINGS: dict[Verdict, tuple[str, str]] = {
         "Run again when its writer has finished.",
     ),
 }
+HOOK_FAILED = "A hook failed before the start; nothing was listed or written."
 _BEFORE_THE_COMMAND: dict[int, str] = {
     ExitCode.USAGE: "Correct the configuration, or make a new plan, then:",
     ExitCode.DIFFERENCES: "To make the destination equal:",
@@ -100,6 +101,8 @@ def headline(exit_code: int, counters: Counters) -> str:
     """The outcome in two or three words, for the top of a report."""
     if exit_code == ExitCode.DONE:
         return "Done" if _anything_done(counters) else "In sync"
+    if exit_code == ExitCode.ACTIONS_FAILED and counters == Counters():
+        return "Stopped before the start"
     return _HEADLINES.get(exit_code, f"Ended with exit code {exit_code}")
 
 
