@@ -35,6 +35,7 @@ class ExitCode(enum.IntEnum):
     GUARD_REFUSED = 6
     LOCATION_UNAVAILABLE = 7
     LOCK_HELD = 8
+    OVERDUE = 9
     INTERRUPTED = 130
 
 
@@ -46,8 +47,9 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.ACTIONS_FAILED: "Some actions failed or were stale, or something could not be listed; the rest was done.",
     ExitCode.VERIFICATION_FAILED: "The transfer ended, but verification found differences.",
     ExitCode.GUARD_REFUSED: "A guard refused before the first write. The message names the command that goes on.",
-    ExitCode.LOCATION_UNAVAILABLE: "A location could not be opened.",
+    ExitCode.LOCATION_UNAVAILABLE: "A location, or the database of history, could not be opened.",
     ExitCode.LOCK_HELD: "Another execution holds the destination's lock.",
+    ExitCode.OVERDUE: "The last success of a task is older than its max_age allows (freshness).",
     ExitCode.INTERRUPTED: "Interrupted by the user; what was in flight was finished or undone.",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import stat
 import tempfile
 from argparse import Namespace
@@ -15,12 +16,15 @@ import msgspec
 
 from runner.cli.output import is_terminal
 from runner.cli.session import Session
-from runner.cli.show_history import history_lines, next_step, status_lines
+from runner.cli.show_history import history_lines, next_step, service_lines, slot_lines, status_lines
 from runner.cli.show_report import report_text
-from runner.cli.text import safe
+from runner.cli.text import counted, safe
 from runner.errors import ExitCode, UsageError
-from runner.history.records import HistoryRow, HistoryStatus, HistoryUnavailable
+from runner.history.records import HistoryRow, HistoryStatus, HistoryUnavailable, SlotOutcome, SlotRecord
+from runner.history.standing import BY_SERVICE, Rest, read_standing
+from runner.history.state import StateDirectory
 from runner.model.task import ReportFormat, Task
+from runner.service.answers import ServiceStatus
 from runner.units import parse_duration
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 LIMIT = 20
 EVERYTHING = 1000
+UNMET = (SlotOutcome.SKIPPED, SlotOutcome.MISSED, SlotOutcome.INTERRUPTED)
+"""What `--slots --failed` asks for."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?\Z")
 
 
@@ -39,12 +45,26 @@ class TaskStatus(msgspec.Struct, frozen=True):
     last: HistoryRow | None
     running: tuple[HistoryRow, ...]
     next_step: str
+    rest: Rest | None = None
 
 
 class StatusList(msgspec.Struct, frozen=True):
-    """status --json."""
+    """status --json. `service` is what a running service says of itself, None when none runs."""
 
     tasks: tuple[TaskStatus, ...]
+    service: ServiceStatus | None = None
+
+
+class SlotList(msgspec.Struct, frozen=True):
+    """history --slots --json: the latest first."""
+
+    slots: tuple[SlotRecord, ...]
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """history --prune --json: the ids of the executions that are forgotten now, oldest first."""
+
+    forgotten: tuple[str, ...]
 
 
 class HistoryList(msgspec.Struct, frozen=True):
@@ -56,21 +76,56 @@ class HistoryList(msgspec.Struct, frozen=True):
 def status(session: Session, arguments: Namespace) -> int:
     """`status`: one line a task."""
     history = _fresh_history(session)
+    state = session.services.state(session.configuration())
     tasks = tuple(
-        _status_of(task, history, session.config_flag) for task in session.configuration().tasks.values()
+        _status_of(task, history, state, session.config_flag)
+        for task in session.configuration().tasks.values()
     )
+    service = _service_status(state)
     if session.output.json:
-        session.output.value(StatusList(tasks))
-    rows = [(each.task, each.enabled, each.last, each.running, each.next_step) for each in tasks]
-    session.output.result(status_lines(rows, session.clock.now(), session.page))
+        session.output.value(StatusList(tasks, service))
+    rows = [
+        (each.task, each.enabled and each.rest is None, each.last, each.running, each.next_step)
+        for each in tasks
+    ]
+    session.output.result(
+        [
+            *status_lines(rows, session.clock.now(), session.page),
+            *service_lines(service, session.clock.now(), session.page),
+        ]
+    )
     return ExitCode.DONE
 
 
+def _service_status(state: StateDirectory) -> ServiceStatus | None:
+    if not os.path.exists(state.service_socket):
+        return None
+    from runner.service.door import Client, Request
+
+    client = Client.connect(state.service_socket)
+    if client is None:
+        return None
+    try:
+        answer = next(client.ask(Request("status")), None)
+        return None if answer is None else msgspec.convert(answer, ServiceStatus)
+    except (OSError, msgspec.ValidationError):
+        return None
+    finally:
+        client.close()
+
+
 def history(session: Session, arguments: Namespace) -> int:
-    """`history [TASK]`: newest first."""
+    """`history [TASK]`: newest first. `history compare A B`, `history --slots` and `history --prune`."""
+    is_comparison = arguments.task == "compare" and "compare" not in session.configuration().tasks
+    if arguments.id or is_comparison:
+        return _compare(session, arguments)
+    if arguments.prune:
+        return _prune(session, arguments)
     since = parse_since(arguments.since, session.clock.now()) if arguments.since else None
     limit = int(arguments.limit) if arguments.limit else LIMIT
     store = _fresh_history(session)
+    if arguments.slots:
+        return _slots(session, store, arguments, since, limit)
     # One more than is shown tells whether there is more.
     rows = store.list(task=arguments.task, limit=limit + 1, failed=arguments.failed, since=since)
     if not rows and arguments.task is not None:
@@ -81,6 +136,64 @@ def history(session: Session, arguments: Namespace) -> int:
     session.output.result(
         history_lines(rows[:limit], session.clock.now(), session.page, more=len(rows) > limit)
     )
+    return ExitCode.DONE
+
+
+def _slots(session: Session, store: History, arguments: Namespace, since: datetime | None, limit: int) -> int:
+    outcomes = UNMET if arguments.failed else (None,)
+    found = [
+        record
+        for outcome in outcomes
+        for record in store.slots(task=arguments.task, since=since, limit=limit + 1, outcome=outcome)
+    ]
+    records = sorted(found, key=lambda record: record.slot, reverse=True)
+    if not records and arguments.task is not None:
+        session.task(arguments.task)
+    if session.output.json:
+        session.output.value(SlotList(tuple(records[:limit])))
+    session.output.result(slot_lines(records[:limit], session.page, more=len(records) > limit))
+    return ExitCode.DONE
+
+
+def _prune(session: Session, arguments: Namespace) -> int:
+    if arguments.task is not None or arguments.slots or arguments.failed or arguments.since:
+        raise UsageError("history --prune goes by settings.retention alone, for all tasks at once")
+    configuration = session.configuration()
+    store = session.services.history(configuration, session.clock)
+    forgotten = session.services.prune_history(
+        configuration, store, session.services.state(configuration), session.clock
+    )
+    for warning in store.warnings:
+        session.output.tell([f"warning: {safe(warning)}"])
+    if session.output.json:
+        session.output.value(Forgotten(tuple(forgotten)))
+    retention = configuration.retention
+    kept = f"older than {retention.keep_days:g} days, each task's latest {retention.keep_last} and last success kept"
+    session.output.result(
+        [f"Forgot {counted(len(forgotten), 'execution')} ({kept}).", *(f"  {one}" for one in forgotten)]
+    )
+    return ExitCode.DONE
+
+
+def _compare(session: Session, arguments: Namespace) -> int:
+    if arguments.task != "compare":
+        raise UsageError(
+            f"history takes no further word {arguments.id[0]!r}",
+            remedy="See: sync-runner help history",
+        )
+    if len(arguments.id) != 2:
+        raise UsageError(
+            "history compare needs two executions",
+            remedy="For example: sync-runner history compare 6741a2 latest",
+        )
+    from runner.cli.show_comparison import comparison_lines
+    from runner.history.compare import compare_executions
+
+    told = [session.services.told(session.configuration(), one) for one in arguments.id]
+    comparison = compare_executions(*told)
+    if session.output.json:
+        session.output.value(comparison)
+    session.output.result(comparison_lines(comparison, session.page))
     return ExitCode.DONE
 
 
@@ -150,13 +263,17 @@ def _fresh_history(session: Session) -> History:
     return store
 
 
-def _status_of(task: Task, store: History, config_flag: str) -> TaskStatus:
+def _status_of(task: Task, store: History, state: StateDirectory, config_flag: str) -> TaskStatus:
+    rest = read_standing(state, task.name).rest
     rows = store.list(task=task.name, limit=LIMIT)
     running = tuple(row for row in rows if row.status is HistoryStatus.RUNNING)
     last = next((row for row in rows if row.status is not HistoryStatus.RUNNING), None)
-    return TaskStatus(
-        task.name, task.enabled, last, running, next_step(task.name, last, running, config_flag)
-    )
+    step = next_step(task.name, last, running, config_flag)
+    if rest is not None and not running:
+        step = safe(rest.reason)
+        if rest.by != BY_SERVICE:
+            step += f". To go on: sync-runner resume {shlex.quote(task.name)}{config_flag}"
+    return TaskStatus(task.name, task.enabled, last, running, step, rest)
 
 
 def _format(session: Session, name: str | None, target: str | None) -> ReportFormat | None:

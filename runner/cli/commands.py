@@ -445,28 +445,82 @@ COMMANDS = (
         summary="Show how each task stands and what to do next.",
         description="For each task: its last execution, how that ended, and the next step.",
         handler="runner.cli.command_history:status",
+        exit_codes=(ExitCode.DONE, ExitCode.USAGE, ExitCode.LOCATION_UNAVAILABLE),
         examples=(("sync-runner status", "the state of all tasks"),),
     ),
     Command(
         name="history",
         group=LOOK_BACK,
-        summary="List past executions.",
-        description="The latest executions first, of one task or of all.",
+        summary="List past executions, or set two of them side by side.",
+        description=(
+            "The latest executions first, of one task or of all. With --slots the scheduled times instead, and what "
+            "became of each. `compare A B` sets two executions side by side: how long each phase took, what was "
+            "counted, which settings differ, and which problems and findings are new in B or gone since A. "
+            "When the history database cannot be reached, this ends with 7; executions are not affected."
+        ),
         handler="runner.cli.command_history:history",
-        positionals=(Positional("TASK", "Only this task's executions.", Count.OPTIONAL, words="task"),),
+        positionals=(
+            Positional(
+                "TASK", "Only this task's; or the word compare, before two IDs.", Count.OPTIONAL, words="task"
+            ),
+            Positional("ID", "compare: two executions, named as for report.", Count.ANY),
+        ),
         options=(
-            Option(("--failed",), "Only executions that did not succeed."),
+            Option(
+                ("--failed",), "Only executions that did not succeed; with --slots, times that were not met."
+            ),
+            Option(("--slots",), "List scheduled times and what became of them."),
+            Option(
+                ("--prune",),
+                "Forget now what settings.retention says (serve does so once a day), and say what it was.",
+            ),
             Option(
                 ("--since",),
-                "Only executions started since then: 12h, 7d, or a date such as 2026-01-31 (UTC).",
+                "Only executions started since then (or times from then on): 12h, 7d, or a date such as "
+                "2026-01-31 (UTC).",
                 value="WHEN",
             ),
-            Option(("--limit",), "At most this many; 20 when not given.", value="NUMBER", is_number=True),
+            Option(("--limit",), "At most this many; 20 when not given.", value="N", is_number=True),
         ),
         examples=(
             ("sync-runner history photos --since 7d", "the last week"),
-            ("sync-runner history --failed --json", "for monitoring"),
+            ("sync-runner history --failed --since 7d --json", "for monitoring"),
+            ("sync-runner history photos --slots", "what became of its scheduled times"),
+            ("sync-runner history compare 6741a2 latest", "what has changed since"),
         ),
+        exit_codes=(ExitCode.DONE, ExitCode.USAGE, ExitCode.LOCATION_UNAVAILABLE),
+    ),
+    Command(
+        name="freshness",
+        group=LOOK_BACK,
+        summary="Tell which tasks have had no success for longer than their max_age.",
+        description=(
+            "For cron or a monitor, so that a dead service is noticed: reads small files of the state folder, and asks "
+            "neither the service nor a database nor any location. Without a name it looks at all enabled tasks that "
+            "declare max_age; when there is none, that is an error, for then nobody would ever hear anything. "
+            "A task that has never succeeded is overdue at once, unless --grace spares it. "
+            "With --nagios it prints one line and ends as monitoring plugins do: 0 for OK, 2 for CRITICAL."
+        ),
+        handler="runner.cli.command_freshness:freshness",
+        positionals=(
+            Positional(
+                "TASK", "Only these; all enabled ones with max_age when not given.", Count.ANY, words="task"
+            ),
+        ),
+        options=(
+            Option(
+                ("--grace",),
+                "Spare tasks that have never succeeded, for so long after the last change of the configuration.",
+                value="DURATION",
+            ),
+            Option(("--nagios",), "One line and the exit codes of Nagios, Icinga, Checkmk and their kin."),
+        ),
+        examples=(
+            ("sync-runner freshness || echo overdue", "for cron"),
+            ("sync-runner freshness --nagios", "for a monitor"),
+            ("sync-runner freshness photos --grace 2d", "a task that is new"),
+        ),
+        exit_codes=(ExitCode.DONE, ExitCode.USAGE, ExitCode.OVERDUE),
     ),
     Command(
         name="report",

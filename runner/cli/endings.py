@@ -26,6 +26,7 @@ GRAVEST_FIRST = (
     ExitCode.GUARD_REFUSED,
     ExitCode.ACTIONS_FAILED,
     ExitCode.VERIFICATION_FAILED,
+    ExitCode.OVERDUE,
     ExitCode.DIFFERENCES,
     ExitCode.DONE,
 )

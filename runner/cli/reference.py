@@ -53,8 +53,9 @@ _NEXT_STEPS = {
     ExitCode.VERIFICATION_FAILED: "The report names each path and what differs. Run again, and look at the "
     "destination's medium when the same path comes back.",
     ExitCode.GUARD_REFUSED: "Look at the plan. If it is what you want, run the command the message names.",
-    ExitCode.LOCATION_UNAVAILABLE: "Mount or create what is missing, then run again.",
+    ExitCode.LOCATION_UNAVAILABLE: "Mount, create or start what is missing, then run again.",
     ExitCode.LOCK_HELD: "Wait for the other execution; the message names it, its host and its process.",
+    ExitCode.OVERDUE: "See whether the service runs, and why the task's executions fail: `sync-runner status`.",
     ExitCode.INTERRUPTED: "Run again when you like: it goes on where this one stopped.",
 }
 

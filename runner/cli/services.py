@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from runner.clock import Clock
+    from runner.history.compare import Told
     from runner.history.state import StateDirectory
     from runner.history.store import History
     from runner.locations.probe import Step
@@ -142,6 +143,20 @@ class Services:
         from runner.history.store import open_history
 
         return open_history(configuration.history_url or self.state(configuration).history_file, clock)
+
+    def prune_history(
+        self, configuration: Configuration, history: History, state: StateDirectory, clock: Clock
+    ) -> list[str]:
+        from runner.history.retention import prune_history
+
+        return prune_history(configuration, history, state, clock)
+
+    def told(self, configuration: Configuration, execution: str) -> Told:
+        """An execution as it is compared; named as `report` takes it."""
+        from runner.history.compare import told_in
+
+        state = self.state(configuration)
+        return told_in(state.execution_folder(state.resolve_execution(execution)))
 
     def load_report(self, folder: str) -> Report:
         from runner.report.stored import load_report

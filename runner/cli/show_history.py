@@ -8,8 +8,9 @@ from datetime import datetime
 
 from runner.cli.text import Page, Style, safe, table
 from runner.errors import ExitCode
-from runner.history.records import HistoryRow, HistoryStatus
-from runner.units import format_duration
+from runner.history.records import HistoryRow, HistoryStatus, SlotOutcome, SlotRecord
+from runner.service.answers import ServiceStatus
+from runner.units import format_duration, format_size
 
 StatusRow = tuple[str, bool, HistoryRow | None, tuple[HistoryRow, ...], str]
 
@@ -24,6 +25,16 @@ OUTCOME_STYLES: dict[HistoryStatus, Style] = {
     HistoryStatus.SUCCESS: Style.GOOD,
     HistoryStatus.ERROR: Style.BAD,
     HistoryStatus.CANCELLED: Style.CHANGE,
+}
+
+
+SLOT_STYLES: dict[SlotOutcome, Style] = {
+    SlotOutcome.QUEUED: Style.COMMAND,
+    SlotOutcome.RAN: Style.GOOD,
+    SlotOutcome.CAUGHT_UP: Style.GOOD,
+    SlotOutcome.SKIPPED: Style.CHANGE,
+    SlotOutcome.MISSED: Style.BAD,
+    SlotOutcome.INTERRUPTED: Style.BAD,
 }
 
 
@@ -45,6 +56,28 @@ def history_lines(rows: Sequence[HistoryRow], now: datetime, page: Page, *, more
     styles = [[None, None, None, None, OUTCOME_STYLES[row.status], Style.DIM] for row in rows]
     headings = ("execution", "task", "started", "took", "outcome", "summary")
     lines = table(headings, cells, page, right=frozenset({3}), styles=styles, indent="")
+    if more:
+        lines.append("There are more: --limit NUMBER shows them.")
+    return lines
+
+
+def slot_lines(records: Sequence[SlotRecord], page: Page, *, more: bool) -> list[str]:
+    """One line a scheduled time, the latest first; times are local."""
+    if not records:
+        return ["No scheduled time yet."]
+    cells = [
+        (
+            safe(record.task),
+            local_time(record.slot),
+            record.outcome.value.lower().replace("_", " "),
+            safe(record.execution_id or ""),
+            safe(record.reason),
+        )
+        for record in records
+    ]
+    styles = [[None, None, SLOT_STYLES[record.outcome], None, Style.DIM] for record in records]
+    headings = ("task", "scheduled", "outcome", "execution", "reason")
+    lines = table(headings, cells, page, styles=styles, indent="")
     if more:
         lines.append("There are more: --limit NUMBER shows them.")
     return lines
@@ -76,6 +109,35 @@ def status_lines(rows: Sequence[StatusRow], now: datetime, page: Page) -> list[s
     if steps:
         lines += ["", "Next:"]
         lines += [f"  {safe(name)}: {step}" for name, step in steps]
+    return lines
+
+
+def service_lines(service: ServiceStatus | None, now: datetime, page: Page) -> list[str]:
+    """What a running service does and is about to do; nothing when none runs."""
+    if service is None:
+        return []
+    title = f"Service: process {service.pid}, since {local_time(service.started_at)}"
+    lines = ["", page.paint(title, Style.HEADING)]
+    if service.draining:
+        lines.append("  It is being stopped: nothing more is started.")
+    if service.configuration_error is not None:
+        lines.append(f"  The changed configuration is not in force: {safe(service.configuration_error)}")
+    if service.history_trouble is not None:
+        lines.append(f"  History is behind: {safe(service.history_trouble)}")
+    for one in service.running:
+        figures = ""
+        if one.actions_total and one.actions_done is not None and one.bytes_done is not None:
+            figures = (
+                f", {one.actions_done:,} of {one.actions_total:,} actions, {format_size(one.bytes_done)}"
+            )
+        phase = (one.phase or "starting").lower()
+        lines.append(
+            f"  {safe(one.task)} runs ({one.trigger}): {phase}{figures}, started {ago(one.started_at, now)}"
+        )
+    for waits in service.waiting:
+        lines.append(f"  {safe(waits.task)} waits since {local_time(waits.since)}: {safe(waits.reason)}")
+    for following in sorted(service.next_starts, key=lambda each: each.at)[:5]:
+        lines.append(f"  {safe(following.task)} starts at {local_time(following.at)}")
     return lines
 
 
