@@ -33,6 +33,7 @@ def run_in_service(
         "run", task=task, accept=tuple(accept), follow=True, bandwidth_bytes_per_second=bandwidth
     )
     execution_id: str | None = None
+    ended = False
     with session.watching() as display, draining(_Cancels(session, task), display.notice):
         try:
             for answer in client.ask(request, patient=True):
@@ -47,15 +48,16 @@ def run_in_service(
                 event = event_of(said, task)
                 if event is not None:
                     display(event)
-                if said.ended is not None and not said.ended.reported:
-                    raise UsageError(said.ended.summary)
-        except OSError as error:
-            raise LocationUnavailableError(
-                "the service went away while the task ran", remedy="To see how it stands: sync-runner status"
-            ) from error
-    if execution_id is None:
+                if said.ended is not None:
+                    ended = True
+                    if not said.ended.reported:
+                        raise UsageError(said.ended.summary)
+        except OSError:
+            ended = False
+    if not ended or execution_id is None:
         raise LocationUnavailableError(
-            "the service ended before the task began", remedy="To see how it stands: sync-runner status"
+            f"the service went away before task {task!r} had ended",
+            remedy="To see how it stands: sync-runner status",
         )
     state = session.services.state(session.configuration())
     return session.services.load_report(state.execution_folder(execution_id))
