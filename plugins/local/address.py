@@ -77,6 +77,8 @@ def capabilities(settings: LocationSettings) -> Capabilities:
         mtime_resolution_ns=1,
         hard_links=True,
         names=NameRules(max_name_bytes=255),
+        # Files are written while other threads wait for the network; a disk alone is never what limits how many.
+        max_concurrency=64,
     )
 
 

@@ -30,10 +30,9 @@ from .keys import check_name, name_rules, temporary_execution
 from .looking import Looked, Looker
 from .memory import Memory
 from .metadata import HYPHENS, Names, description_of, posix_of
+from .reading import ContentReader
 from .scan import Scanner
 from .writing import ContentWriter, Sizes, Standing
-
-_AT_ONCE_BYTES = 1 << 20
 
 
 class ObjectSettings(msgspec.Struct, frozen=True):
@@ -134,6 +133,7 @@ class ObjectLocation:
             concurrency=settings.looks,
         )
         self._writer = ContentWriter(client, self._memory, open_settings, settings.sizes)
+        self._reader = ContentReader(client, settings.sizes.parts)
         self._copies = Copies(client, self._writer, settings.names, posix=settings.posix)
         self._folders = Folders(
             client, self._looker, self._copies, self._prefix, settings.names, posix=settings.posix
@@ -182,28 +182,16 @@ class ObjectLocation:
     def read(self, entry: Entry, offset: int = 0) -> Iterator[Buffer]:
         path = entry.path
         check_name(path, self.capabilities.names)
-        key = self._key(path)
         with at_path(path):
-            position = offset
-            try:
-                if entry.size_bytes is not None and 0 < entry.size_bytes <= offset:
-                    self._expect_readable(self._present(entry), entry)
-                    return
-                with self._client.get(key, offset=offset, if_etag=entry.version) as stream:
-                    facts = stream.facts
-                    self._expect_readable(self._looker.entry(path, Looked(facts)), entry)
-                    for chunk in stream:
-                        position += len(chunk)
-                        yield chunk
-            except ConditionFailedError as error:
-                raise changed(path, "its content was replaced (its etag is another)") from error
-            if position != facts.size_bytes:
-                raise changed(path, f"{position} bytes came, {facts.size_bytes} were announced")
-            if position - offset > _AT_ONCE_BYTES:
-                # One request gives one version; but reading took long enough for the file to become another one.
-                now = self._client.head(key)
-                if now is None or now.etag != facts.etag:
-                    raise changed(path, "its content was replaced while it was read")
+            if entry.size_bytes is not None and 0 < entry.size_bytes <= offset:
+                self._expect_readable(self._present(entry), entry)
+                return
+            yield from self._reader.chunks(
+                self._key(path),
+                entry,
+                offset,
+                lambda facts: self._expect_readable(self._looker.entry(path, Looked(facts)), entry),
+            )
 
     def put(
         self, entry: Entry, content: Iterable[Buffer] | None, replaces: Entry | None, throttle: Throttle

@@ -191,6 +191,9 @@ class Channel:
         except BaseException:
             plain.close()
             raise
+        # Not select(2): it takes no descriptor above 1,023.
+        self._watched = select.poll()
+        self._watched.register(self._socket, select.POLLIN)
         self._where = where
         self._seconds = seconds
         self._tls = context is not None
@@ -201,8 +204,8 @@ class Channel:
     def usable(self) -> bool:
         """False when the peer has closed the idle connection, or said something nobody asked for."""
         try:
-            return not self._early and not select.select([self._socket], [], [], 0)[0]
-        except (OSError, ValueError):
+            return not self._early and not self._watched.poll(0)
+        except OSError:
             return False
 
     def close(self) -> None:

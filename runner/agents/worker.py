@@ -15,6 +15,7 @@ import ctypes
 import gc
 import os
 import queue
+import resource
 import signal
 import socket
 import struct
@@ -32,6 +33,8 @@ from runner.locations.registry import Registry
 _PR_SET_PDEATHSIG = 1
 _NUMBER = struct.Struct("<I")
 TOKENS_AT_ONCE = 256 << 10
+DESCRIPTORS_A_THREAD = 256
+"""A local location keeps up to 200 folders open, a remote one a few connections."""
 
 
 class Channel:
@@ -168,8 +171,20 @@ def _work_alone(order: WorkOrder, page: SharedPage, slot: int, channel: Channel)
             channel.send(b"A", _answer(jobs, frame[1]))
 
 
+def _working_threads(wanted: int) -> int:
+    """How many threads there are descriptors for. The soft limit is raised as far as this user may: it is low for
+    programs that call select(2), which none here does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted * DESCRIPTORS_A_THREAD
+    if 0 <= soft < needed:
+        soft = needed if hard < 0 else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft < 0 else max(1, min(wanted, soft // DESCRIPTORS_A_THREAD))
+
+
 def _work_in_threads(order: WorkOrder, page: SharedPage, slot: int, channel: Channel) -> None:
     waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    count = _working_threads(order.threads)
     registry = Registry()
     # Both drivers are imported here, once: threads that import at the same time wait for one another.
     registry.driver(order.task.source.type)
@@ -188,7 +203,7 @@ def _work_in_threads(order: WorkOrder, page: SharedPage, slot: int, channel: Cha
             # A server may grant fewer connections than were asked for: then those that have one do the work.
             with leaving:
                 out_of_work.append(own_slot)
-                if len(out_of_work) == order.threads:
+                if len(out_of_work) == count:
                     channel.send(b"E", str(error).encode("utf-8", "replace"))
                     os._exit(1)
             waiting.put(payload)
@@ -200,9 +215,7 @@ def _work_in_threads(order: WorkOrder, page: SharedPage, slot: int, channel: Cha
             os._exit(1)
 
     first = slot * order.threads
-    threads = [
-        threading.Thread(target=work, args=(first + number,), daemon=True) for number in range(order.threads)
-    ]
+    threads = [threading.Thread(target=work, args=(first + number,), daemon=True) for number in range(count)]
     channel.shared = True
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

@@ -23,6 +23,8 @@ INLINE_BYTES = 8 << 20
 """Up to this much work is done in this process: starting a pool takes longer."""
 REMOTE_INLINE_ACTIONS = 4
 REMOTE_PAIRS = 8
+LOCAL_PROCESSES = 8
+"""Worker processes at most where nothing waits for a network, unless the task says more."""
 REMOTE_CONCURRENCY = 32
 """Requests at once where each waits for a network, unless the task or a driver says less."""
 
@@ -161,7 +163,7 @@ def _pool_shape(task: Task, endpoints: Endpoints) -> tuple[int, int]:
     )
     processors = len(os.sched_getaffinity(0))
     if not endpoints.remote:
-        wanted = task.options.workers or max(2, processors)
+        wanted = task.options.workers or min(LOCAL_PROCESSES, max(2, processors))
         return max(1, min(wanted, allowed, SharedPage.slots())), 1
     concurrency = max(1, min(task.options.workers or REMOTE_CONCURRENCY, allowed))
     processes = max(1, min(processors, (concurrency + 3) // 4))
