@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping as MappingABC
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -40,6 +40,7 @@ from runner.locations.registry import Registry
 from runner.model.task import Configuration, LocationSettings, Task
 
 DEFAULT_STATE = ".sync-runner"
+_SQLITE = "sqlite:///"
 _SECTIONS = ("options", "filters", "guards", "schedule", "reports")
 _AUTOMATION = ("priority", "queueing", "max_duration", "max_age", "hooks", "notify", "pings")
 
@@ -237,11 +238,14 @@ class _Builder:
                 "the password in settings.history is written out",
                 expected="secrets by reference only, such as {{ secret_file('/run/secrets/history') }}",
             )
-        return url
+        file = url.removeprefix(_SQLITE)
+        # A relative path is relative to the file, as everywhere; an absolute one makes four slashes in a row.
+        return url if file == url or not file else _SQLITE + os.path.join(node.source.directory, file)
 
 
 def _has_password(url: str) -> bool:
     try:
-        return bool(urlsplit(url).password)
+        parts = urlsplit(url)
+        return bool(parts.password) or bool({"password", "sslpassword"} & dict(parse_qsl(parts.query)).keys())
     except ValueError:
         return False
