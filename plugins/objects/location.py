@@ -176,6 +176,8 @@ class ObjectLocation:
             if not path.endswith("/"):
                 looked = self._looker.look(self._key(path))
                 if looked is not None:
+                    # What is looked at to verify it need not be looked at again by the next plan.
+                    self._memory.note(looked.facts, self._looker.record(looked))
                     return self._looker.entry(path, looked)
             return self._folders.stat(path.removesuffix("/") + "/")
 

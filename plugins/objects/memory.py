@@ -31,6 +31,8 @@ CREATE TABLE IF NOT EXISTS uploads (key BLOB, id TEXT, execution TEXT, begun INT
 CREATE TABLE IF NOT EXISTS features (name TEXT PRIMARY KEY, record BLOB) WITHOUT ROWID;
 """
 _VERSION = 1
+NOTES_AT_ONCE = 500
+_SECOND = 1_000_000_000
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -67,6 +69,7 @@ class Memory:
             name = hashlib.sha256(path_bytes(identity)).hexdigest()[:32]
             self._file = os.path.join(directory, f"objects-{name}.sqlite")
         self._connection: sqlite3.Connection | None = None
+        self._notes: list[tuple[ObjectFacts, Record]] = []
 
     @property
     def keeps(self) -> bool:
@@ -94,7 +97,7 @@ class Memory:
                 return found
             for facts in page:
                 row = held.pop(path_bytes(facts.key), None)
-                if row is not None and row[1:4] == (facts.etag, facts.modified_ns, facts.size_bytes):
+                if row is not None and _is_of(row, facts):
                     found[facts.key] = _DECODER.decode(row[4])
             if held:
                 with database:
@@ -102,8 +105,20 @@ class Memory:
                     database.executemany("DELETE FROM facts WHERE key = ?", [(key,) for key in held])
         return found
 
+    def note(self, facts: ObjectFacts, record: Record) -> None:
+        """As `remember`, for one look: written with others, at the latest by `close`."""
+        if self._file is not None:
+            self._notes.append((facts, record))
+            if len(self._notes) >= NOTES_AT_ONCE:
+                self._write_notes()
+
+    def _write_notes(self) -> None:
+        notes, self._notes = self._notes, []
+        self.remember(notes)
+
     def remember(self, looked: Iterable[tuple[ObjectFacts, Record]]) -> None:
-        """Keep records. The facts are those of the listing, with the server's time of the look as `served_ns`."""
+        """Keep records. The facts are those of the listing or of the look, with the server's time of the look as
+        `served_ns`."""
         if self._file is None:
             return
         rows = [
@@ -185,6 +200,11 @@ class Memory:
     # -- the file ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
+        if self._notes:
+            self._write_notes()
+        self._drop_connection()
+
+    def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
@@ -205,9 +225,9 @@ class Memory:
             yield
         except (sqlite3.OperationalError, OSError):
             # Locked, full, read-only: another time.
-            self.close()
+            self._drop_connection()
         except (sqlite3.DatabaseError, msgspec.DecodeError, UnicodeDecodeError):
-            self.close()
+            self._drop_connection()
             self._throw_away()
 
     def _opened(self) -> sqlite3.Connection | None:
@@ -235,3 +255,12 @@ class Memory:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 os.unlink(self._file + suffix)
+
+
+def _is_of(row: tuple[bytes, str, int, int, bytes], facts: ObjectFacts) -> bool:
+    """Whether a row is of the object as a listing shows it now. A look tells its time in whole seconds, a listing
+    perhaps more exactly; a row is only kept when seconds tell it from any later write (SETTLED_NS)."""
+    _, etag, modified_ns, size_bytes, _ = row
+    if (etag, size_bytes) != (facts.etag, facts.size_bytes) or facts.modified_ns is None:
+        return False
+    return modified_ns in (facts.modified_ns, facts.modified_ns - facts.modified_ns % _SECOND)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from runner_plugins.objects.client import ObjectFacts, Upload
-from runner_plugins.objects.memory import Memory, Record, UploadRecord
+from runner_plugins.objects.memory import NOTES_AT_ONCE, Memory, Record, UploadRecord
 
 SECOND = 1_000_000_000
 RECORD = Record((("file-mtime", "1ns"),), (("content-type", "text/plain"),))
@@ -51,6 +51,29 @@ def test_what_was_read_too_soon_is_not_kept(memory: Memory, served_ns: int | Non
     """A second write in the same moment would leave all that a listing tells as it is."""
     memory.remember([(facts("a", served_ns=served_ns), RECORD)])
     assert memory.known([facts("a")]) == {}
+
+
+def test_a_look_that_tells_whole_seconds_is_of_the_object_a_listing_tells_more_exactly(
+    memory: Memory,
+) -> None:
+    memory.note(facts("a", served_ns=12 * SECOND), RECORD)
+    memory.close()
+    assert memory.known([facts("a", modified_ns=10 * SECOND + 345)]) == {"a": RECORD}
+    assert memory.known([facts("a", modified_ns=11 * SECOND + 345)]) == {}
+
+
+def test_a_look_too_soon_after_the_write_is_not_noted(memory: Memory) -> None:
+    memory.note(facts("a", served_ns=11 * SECOND), RECORD)
+    memory.close()
+    assert memory.known([facts("a", modified_ns=10 * SECOND + 345)]) == {}
+
+
+def test_many_notes_do_not_wait_for_the_end(memory: Memory, tmp_path: Path) -> None:
+    for number in range(NOTES_AT_ONCE):
+        memory.note(facts(f"a{number:05}"), RECORD)
+    other = Memory(str(tmp_path / "cache"), "endpoint/bucket/")
+    assert len(other.known([facts(f"a{number:05}") for number in range(NOTES_AT_ONCE)])) == NOTES_AT_ONCE
+    other.close()
 
 
 def test_what_a_listing_passes_over_is_forgotten(memory: Memory) -> None:

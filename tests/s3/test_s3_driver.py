@@ -299,6 +299,22 @@ def test_a_second_listing_looks_at_nothing(bucket: Bucket, monkeypatch: pytest.M
     assert looks.keys == ["d/3"]
 
 
+def test_what_was_looked_at_to_verify_it_is_not_looked_at_by_the_next_plan(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "SETTLED_NS", -(10**12))
+    location = bucket.open()
+    for number in range(3):
+        put_file(location, f"d/{number}")
+        stated(location, f"d/{number}")
+    location.close()
+    again = bucket.open()
+    looks = Counted(again)
+    found = {one.path: one for one in again.scan()}
+    assert looks.keys == []
+    assert found["d/1"] == stated(again, "d/1")
+
+
 def test_what_was_just_written_is_looked_at_again(stack: Bucket) -> None:
     """A change of metadata in the same moment leaves etag, size and time of a listing as they are."""
     location = stack.open()
