@@ -139,6 +139,29 @@ def resume(session: Session, arguments: Namespace) -> int:
     return ExitCode.DONE
 
 
+def unlock(session: Session, arguments: Namespace) -> int:
+    """`unlock TASK`: give up the lock of an execution that nobody can prove to be gone."""
+    from runner.execution.locking import destination_key
+    from runner.history.lock import break_lock
+
+    task = session.task(arguments.task)
+    state = session.services.state(session.configuration())
+    key = destination_key(task, session.registry().driver(task.destination.type))
+    owner = break_lock(state.locks_folder, key)
+    if session.output.json:
+        session.output.value({"owner": owner})
+    if owner is None:
+        session.output.result([f"The destination of {safe(task.name)} is not locked."])
+    else:
+        session.output.result(
+            [
+                f"The lock of execution {safe(owner.execution_id)} (task {safe(owner.task)}, process {owner.pid} on "
+                f"{safe(owner.host)}) is given up."
+            ]
+        )
+    return ExitCode.DONE
+
+
 def bandwidth(session: Session, arguments: Namespace) -> int:
     """`bandwidth TASK LIMIT`: another limit for the executions of a task that run now."""
     task = session.task(arguments.task).name

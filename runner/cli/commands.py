@@ -367,6 +367,21 @@ COMMANDS = (
         examples=(("sync-runner resume photos", "from the next scheduled time on"),),
     ),
     Command(
+        name="unlock",
+        group=UNATTENDED,
+        summary="Give up the lock of an execution on another host that is gone for good.",
+        description=(
+            "A lock ends with its process, and one that a dead process of this host left is taken over without asking. "
+            "Where several hosts share the state folder, an owner on another host cannot be proved to be gone: look "
+            "there first, then give up its lock with this command. A lock that a living process of this host holds is "
+            "never given up."
+        ),
+        handler="runner.cli.command_service:unlock",
+        positionals=(_TASK,),
+        examples=(("sync-runner unlock photos", "when the host that ran it is gone"),),
+        exit_codes=(ExitCode.DONE, ExitCode.USAGE, ExitCode.LOCK_HELD),
+    ),
+    Command(
         name="bandwidth",
         group=UNATTENDED,
         summary="Give a running execution another bandwidth limit.",

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Callable
 
 import msgspec
 
 from runner.clock import Clock
 from runner.execution.context import Cancellation
+from runner.history.lock import BEAT_SECONDS
 from runner.model.wire import decode_line, encode_line
 from runner.units import format_duration
 
@@ -68,6 +70,8 @@ class Watch:
         self._seen: tuple[int, int] | None = None
         self._wanted = Wanted()
         self._ending = threading.Event()
+        self.beat: Callable[[], None] = lambda: None
+        """Called every BEAT_SECONDS: says that this execution is alive."""
         self._thread = threading.Thread(target=self._look_on, name="control", daemon=True)
 
     def bandwidth(self) -> int | None:
@@ -83,10 +87,14 @@ class Watch:
         self._thread.join()
 
     def _look_on(self) -> None:
-        began = self._clock.monotonic()
+        began = beaten_at = self._clock.monotonic()
         while not self._ending.wait(LOOK_EVERY_SECONDS):
             self._look()
-            self._mind_the_time(self._clock.monotonic() - began)
+            now = self._clock.monotonic()
+            self._mind_the_time(now - began)
+            if now - beaten_at >= BEAT_SECONDS:
+                beaten_at = now
+                self.beat()
 
     def _look(self) -> None:
         try:

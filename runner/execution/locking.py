@@ -10,7 +10,8 @@ from runner.clock import iso_utc
 from runner.errors import LockHeldError
 from runner.execution.context import Context
 from runner.history.lock import DestinationLock, LockOwner
-from runner.locations.protocol import HoldsLock, Location
+from runner.history.process import process_key
+from runner.locations.protocol import Driver, HoldsLock, Location
 from runner.model.task import Task
 
 
@@ -25,9 +26,14 @@ def destination_lock(task: Task, context: Context, execution_id: str) -> Destina
         pid=os.getpid(),
         started_at=iso_utc(context.clock.now()),
         command=" ".join(os.path.basename(part) for part in sys.argv[:2]),
+        process_key=process_key(os.getpid()),
     )
-    key = f"{task.destination.type} {driver.describe(task.destination)}"
-    return DestinationLock(context.state.locks_folder, key, owner)
+    return DestinationLock(context.state.locks_folder, destination_key(task, driver), owner)
+
+
+def destination_key(task: Task, driver: Driver) -> str:
+    """Equal for tasks that write to the same place, as far as their settings tell."""
+    return f"{task.destination.type} {driver.describe(task.destination)}"
 
 
 def hold(destination: Location, name: str) -> None:

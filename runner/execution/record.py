@@ -19,6 +19,7 @@ from runner.errors import (
     EntryError,
     ExitCode,
     GuardRefusedError,
+    HookFailedError,
     InterruptedByUserError,
     LocationUnavailableError,
     LockHeldError,
@@ -31,6 +32,7 @@ from runner.execution.locking import destination_lock, hold
 from runner.execution.notebook import Notebook
 from runner.execution.past import write_past
 from runner.execution.phases import Phases
+from runner.execution.surroundings import Surroundings
 from runner.execution.working import transfer, verify_everything, verify_what_was_transferred
 from runner.history.lock import DestinationLock
 from runner.history.standing import Standing, after_execution, update_standing
@@ -56,7 +58,7 @@ from runner.plan.guards import Past
 from runner.plan.prepare import Prepared, endpoint_summary
 from runner.report.assemble import counters_after, echoed_findings, exit_code_of
 from runner.report.render import write_report
-from runner.report.words import summary_sentence
+from runner.report.words import HOOK_FAILED, summary_sentence
 from runner.transfer.coordinate import Transferred
 from runner.transfer.quarantine import purge
 from runner.verify.whole import Verified
@@ -66,6 +68,7 @@ _PROBLEM_CODES = {
     LocationUnavailableError: EntryCode.UNAVAILABLE,
     LockHeldError: EntryCode.LOCKED,
     InterruptedByUserError: EntryCode.CANCELLED,
+    HookFailedError: EntryCode.HOOK_FAILED,
 }
 
 
@@ -101,6 +104,8 @@ class ExecutionRecord:
         self._error_code: ExitCode | None = None
         self._report: Report | None = None
         self._standings: tuple[Standing, Standing] | None = None
+        self._hook_failed = False
+        self._surroundings = Surroundings(task, context, trigger)
         self._watch = Watch(
             self.folder, context.cancellation, context.clock, task.automation.max_duration_seconds
         )
@@ -125,7 +130,15 @@ class ExecutionRecord:
 
     def destination_lock(self) -> DestinationLock:
         """One writer per destination. A context manager that raises LockHeldError."""
-        return destination_lock(self.task, self.context, self.execution_id)
+        lock = destination_lock(self.task, self.context, self.execution_id)
+        self._watch.beat = lock.beat
+        return lock
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[None]:
+        """Inside, the start is told and the task's hooks of `before` have run. Raises HookFailedError."""
+        self._surroundings.before(self.execution_id, self.folder)
+        yield
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Endpoints]:
@@ -236,8 +249,9 @@ class ExecutionRecord:
         except GuardRefusedError:
             self._error_code = ExitCode.GUARD_REFUSED
             self._counters = counters_after(self._counters, None)
-        except (LocationUnavailableError, LockHeldError, InterruptedByUserError) as error:
+        except (LocationUnavailableError, LockHeldError, HookFailedError, InterruptedByUserError) as error:
             self._error_code = error.exit_code
+            self._hook_failed = isinstance(error, HookFailedError)
             self._counters = (
                 counters_after(self._counters, None) if self._transferred is None else self._counters
             )
@@ -281,6 +295,8 @@ class ExecutionRecord:
         self._watch.__exit__()
         for warning in self._notebook.close():
             self.context.subscriber(Message("warning", warning))
+        if self._report is not None:
+            self._surroundings.ended(self._report, self.folder, self._standings)
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -327,6 +343,8 @@ class ExecutionRecord:
             len(findings),
             self._verified is not None,
         )
+        if self._hook_failed:
+            summary = HOOK_FAILED
         execution = Execution(
             execution_id=self.execution_id,
             task=self.task.name,

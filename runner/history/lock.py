@@ -1,8 +1,9 @@
 """One writer per destination: a lock that ends with its process, whatever ends the process.
 
-The lock is the kernel's (flock), not the file: the file stays behind, says who held it last, and is no
-obstacle. It protects against other executions that use the same state folder, on this host and, where the
-file system carries flock, on others; a driver that offers `HoldsLock` adds a lock on the destination itself.
+The lock is the kernel's (flock), not the file: on one host the file that stays behind says who held it last, and is
+no obstacle. Where other hosts share the file system, the kernel may not see their locks: there an owner of another
+host, whom nobody can prove to be gone, keeps the lock until `sync-runner unlock`; a heartbeat (the file's time) says
+whether it was alive lately. A driver that offers `HoldsLock` adds a lock on the destination itself.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ import errno
 import fcntl
 import hashlib
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 import msgspec
 
 from runner.errors import LockHeldError, UsageError
+from runner.history.sharing import may_be_shared
 from runner.model.wire import decode_line, encode_line
+from runner.units import format_duration
 
 _OWNER_BYTES_AT_MOST = 65536
+BEAT_SECONDS = 10.0
+SILENT_SECONDS = 60.0
 
 
 class LockOwner(msgspec.Struct, frozen=True):
@@ -30,6 +37,7 @@ class LockOwner(msgspec.Struct, frozen=True):
     pid: int
     started_at: str
     command: str
+    process_key: str | None = None
 
 
 class DestinationLock:
@@ -39,8 +47,16 @@ class DestinationLock:
     Worker processes forked while it is held keep it alive until they end: they may still be writing.
     """
 
-    def __init__(self, locks_folder: str, destination_key: str, owner: LockOwner) -> None:
+    def __init__(
+        self,
+        locks_folder: str,
+        destination_key: str,
+        owner: LockOwner,
+        shared: Callable[[str], bool] = may_be_shared,
+    ) -> None:
+        """`shared` tells whether other hosts may use the locks folder, too."""
         self.path = lock_file(locks_folder, destination_key)
+        self._shared = shared
         self._owner = owner
         self._descriptor: int | None = None
         self._pid = 0
@@ -55,8 +71,12 @@ class DestinationLock:
         descriptor = self._opened()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._refuse_another_hosts(descriptor)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, encode_line(self._owner) + b"\n", 0)
+        except LockHeldError:
+            os.close(descriptor)
+            raise
         except OSError as error:
             holder = _read_owner(descriptor)
             os.close(descriptor)
@@ -85,6 +105,29 @@ class DestinationLock:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
+    def beat(self) -> None:
+        """Say that the owner is alive. Call it every BEAT_SECONDS while the lock is held."""
+        descriptor = self._descriptor
+        if descriptor is not None:
+            with suppress(OSError):
+                os.utime(descriptor)
+
+    def _refuse_another_hosts(self, descriptor: int) -> None:
+        """The kernel gave us the lock; an owner on another host may hold it all the same."""
+        previous = _read_owner(descriptor)
+        if (
+            previous is None
+            or previous.host == self._owner.host
+            or not self._shared(os.path.dirname(self.path))
+        ):
+            return
+        beaten_at = os.fstat(descriptor).st_mtime
+        # Both times are the file system's own: the hosts' clocks need not agree.
+        os.utime(descriptor)
+        silent_seconds = os.fstat(descriptor).st_mtime - beaten_at
+        os.utime(descriptor, (beaten_at, beaten_at))
+        raise _held_elsewhere(previous, silent_seconds)
+
     def _opened(self) -> int:
         try:
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -99,6 +142,29 @@ def lock_file(locks_folder: str, destination_key: str) -> str:
     """Where a destination's lock lies; the name gives nothing of the key away and fits any key."""
     digest = hashlib.sha256(destination_key.encode("utf-8", "surrogateescape")).hexdigest()
     return os.path.join(locks_folder, f"{digest}.lock")
+
+
+def break_lock(locks_folder: str, destination_key: str) -> LockOwner | None:
+    """Clear what an owner left that cannot be proved to be gone; who it was, None when nobody is written there.
+
+    Raises LockHeldError when a process that this kernel sees holds the lock.
+    """
+    try:
+        descriptor = os.open(
+            lock_file(locks_folder, destination_key), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        )
+    except FileNotFoundError:
+        return None
+    try:
+        owner = _read_owner(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _held_by(owner) from error
+        os.ftruncate(descriptor, 0)
+        return owner
+    finally:
+        os.close(descriptor)
 
 
 def lock_owner(locks_folder: str, destination_key: str) -> LockOwner | None:
@@ -121,6 +187,22 @@ def _read_owner(descriptor: int) -> LockOwner | None:
         return decode_line(os.pread(descriptor, _OWNER_BYTES_AT_MOST, 0), LockOwner)
     except (OSError, msgspec.MsgspecError, ValueError):
         return None
+
+
+def _held_elsewhere(owner: LockOwner, silent_seconds: float) -> LockHeldError:
+    if silent_seconds < SILENT_SECONDS:
+        alive = f"its last heartbeat is {max(0.0, silent_seconds):.0f} s old"
+        remedy = "Wait until it has ended."
+    else:
+        alive = (
+            f"it has been silent for {format_duration(silent_seconds)}, which does not prove that it is gone"
+        )
+        remedy = f"Look at {owner.host}: when process {owner.pid} is gone there, run: sync-runner unlock {owner.task}"
+    return LockHeldError(
+        f"execution {owner.execution_id} of task {owner.task!r} on another host, {owner.host}, has the lock of this "
+        f"destination since {owner.started_at}; {alive}",
+        remedy=remedy,
+    )
 
 
 def _held_by(owner: LockOwner | None) -> LockHeldError:

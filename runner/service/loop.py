@@ -16,6 +16,7 @@ import msgspec
 from runner.clock import Clock, iso_utc
 from runner.errors import RunnerError
 from runner.execution.control import read_wanted, write_wanted
+from runner.execution.locking import destination_key
 from runner.history.standing import Rest, read_standing
 from runner.history.state import StateDirectory
 from runner.locations.registry import Registry
@@ -465,7 +466,7 @@ class Service:
     def _demands_of(self, task: Task) -> Demands:
         driver = self._registry.driver(task.destination.type)
         return Demands(
-            destination=f"{task.destination.type} {driver.describe(task.destination)}",
+            destination=destination_key(task, driver),
             locations=tuple((one.name, one.max_executions) for one in (task.source, task.destination)),
             priority=task.automation.priority,
             queueing=task.automation.queueing,

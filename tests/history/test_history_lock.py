@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from runner.errors import LockHeldError, UsageError
-from runner.history.lock import DestinationLock, LockOwner, lock_file, lock_owner
+from runner.history.lock import DestinationLock, LockOwner, break_lock, lock_file, lock_owner
 from runner.history.process import process_is_gone, process_key
+from runner.history.sharing import may_be_shared, type_of_mount
 
 OWNER = LockOwner(
     execution_id="65a000000001",
@@ -163,3 +165,98 @@ def test_a_zombie_has_ended(tmp_path: Path) -> None:
         assert process_is_gone(child, "boot:1")
     finally:
         os.waitpid(child, 0)
+
+
+def leave(folder: Path, host: str) -> Path:
+    """The lock file of an owner that went without giving it back."""
+    path = Path(lock_file(str(folder), "key"))
+    with DestinationLock(str(folder), "key", msgspec.structs.replace(OWNER, host=host)) as lock:
+        written = Path(lock.path).read_bytes()
+    path.write_bytes(written)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("description", "host", "shared", "refused"),
+    [
+        ("the kernel sees every process of this host", "nas", True, False),
+        ("no other host has this file system", "other", False, False),
+        ("nobody can prove that it is gone", "other", True, True),
+    ],
+)
+def test_what_another_host_left(
+    tmp_path: Path, description: str, host: str, shared: bool, refused: bool
+) -> None:
+    leave(tmp_path, host)
+    lock = DestinationLock(str(tmp_path), "key", OWNER, shared=lambda folder: shared)
+    if not refused:
+        with lock:
+            assert lock_owner(str(tmp_path), "key") == OWNER
+        return
+    with pytest.raises(LockHeldError) as caught:
+        lock.__enter__()
+    assert "on another host, other" in caught.value.message
+    owner = break_lock(str(tmp_path), "key")
+    assert owner is not None and owner.host == "other"
+    with lock:
+        pass
+
+
+def test_a_heartbeat_tells_alive_from_silent(tmp_path: Path) -> None:
+    path = leave(tmp_path, "other")
+    lock = DestinationLock(str(tmp_path), "key", OWNER, shared=lambda folder: True)
+    with pytest.raises(LockHeldError, match="last heartbeat is 0 s old") as caught:
+        lock.__enter__()
+    assert caught.value.remedy == "Wait until it has ended."
+    now = path.stat().st_mtime
+    os.utime(path, (now - 7200, now - 7200))
+    with pytest.raises(LockHeldError, match="silent for 2 h") as caught:
+        lock.__enter__()
+    assert "sync-runner unlock photos" in (caught.value.remedy or "")
+    # Looking at it does not keep it alive.
+    assert path.stat().st_mtime == pytest.approx(now - 7200, abs=1)
+
+
+def test_the_owner_says_that_it_is_alive(tmp_path: Path) -> None:
+    with DestinationLock(str(tmp_path), "key", OWNER) as lock:
+        os.utime(lock.path, (0, 0))
+        lock.beat()
+        assert Path(lock.path).stat().st_mtime > 1e9
+    lock.beat()
+
+
+def test_a_living_lock_is_never_given_up(tmp_path: Path) -> None:
+    assert break_lock(str(tmp_path), "key") is None
+    with start_holder(tmp_path, "key") as holder:
+        with pytest.raises(LockHeldError):
+            break_lock(str(tmp_path), "key")
+        holder.kill()
+    assert break_lock(str(tmp_path), "key") is not None
+
+
+MOUNTS = """\
+22 1 8:1 / / rw - ext4 /dev/sda1 rw
+40 22 0:50 / /srv rw shared:1 - nfs4 nas:/export rw
+41 40 0:51 / /srv/own\\040disk rw - xfs /dev/sdb rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "device", "kind"),
+    [
+        ("/", "8:1", "ext4"),
+        ("/home/state", "8:1", "ext4"),
+        ("/srv", "0:50", "nfs4"),
+        ("/srv/x", "0:50", "nfs4"),
+        ("/srvx", "8:1", "ext4"),
+        ("/srv/own disk/y", "0:51", "xfs"),
+        ("/srv/subvolume", "0:77", "nfs4"),
+    ],
+)
+def test_the_type_of_a_mount(path: str, device: str, kind: str) -> None:
+    assert type_of_mount(path, device, MOUNTS.splitlines()) == kind
+
+
+def test_a_folder_of_this_test_is_not_shared(tmp_path: Path) -> None:
+    assert not may_be_shared(str(tmp_path))
+    assert may_be_shared(str(tmp_path / "none"))
