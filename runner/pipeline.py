@@ -69,6 +69,7 @@ def run_task(task: Task, context: Context, trigger: Trigger = Trigger.MANUAL) ->
             record.enter(Phase.LAUNCHING)
             with (
                 record.destination_lock(),
+                record.begun(),
                 record.opened() as endpoints,
                 contextlib.closing(record.crew(endpoints, refresh=True)) as crew,
             ):
@@ -92,6 +93,7 @@ def apply_plan(plan_file: str, context: Context) -> Report:
             record.enter(Phase.LAUNCHING)
             with (
                 record.destination_lock(),
+                record.begun(),
                 record.opened() as endpoints,
                 contextlib.closing(record.crew(endpoints, refresh=False)) as crew,
             ):

@@ -26,10 +26,12 @@ from runner.units import format_duration
 
 LOG_FILE = "hooks.log"
 MARK = "SYNC_RUNNER_HOOK"
+BEFORE, AFTER, ON_ERROR = "before", "after", "on_error"
 PASSED_ON = ("PATH", "HOME", "LANG", "TZ")
 GRACE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL."""
 _LOOK_EVERY_SECONDS = 0.05
+_END_EVERY_SECONDS = 0.01
 _PIECE_BYTES = 1 << 20
 
 
@@ -38,7 +40,8 @@ class Surroundings:
     """What all hooks of one moment share. `moment`: before, after or on_error. `folder` is the execution's own.
 
     `environment` is the runner's, of which PASSED_ON goes to the hook; `variables` are the SYNC_RUNNER_* ones.
-    `stopped` tells whether the execution is to end now, and a running hook with it.
+    `level` tells how urgently the execution is to stop: 0 not at all. A hook of `before` is ended once it is not 0;
+    the others clean up also after an execution that was stopped, so only a level that rises while they run ends them.
     """
 
     moment: str
@@ -47,7 +50,7 @@ class Surroundings:
     environment: Mapping[str, str]
     variables: Mapping[str, str]
     clock: Clock
-    stopped: Callable[[], bool] = lambda: False
+    level: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True)
@@ -149,16 +152,23 @@ class _Running:
         finally:
             os.close(writer)
         os.set_blocking(self._reader, False)
+        self._output_ended = False
+        try:
+            self._exit: int | None = os.pidfd_open(self._process.pid)
+        except (OSError, AttributeError):
+            # An old kernel, or a sandbox without pidfd_open(2): its end is seen a moment later.
+            self._exit = None
 
     def to_its_end(self, kept: Kept) -> HookResult:
         clock, limit = self._around.clock, self._hook.timeout_seconds
         began = clock.monotonic()
+        endured = 0 if self._around.moment == BEFORE else self._around.level()
         overdue = stopped = False
         try:
             while not self._has_exited():
                 self._read(kept, _LOOK_EVERY_SECONDS)
                 overdue = clock.monotonic() - began >= limit
-                stopped = self._around.stopped()
+                stopped = self._around.level() > endured
                 if overdue or stopped:
                     break
             # Its background processes end with it; one that made a session of its own (a daemon, a mount) may
@@ -171,7 +181,9 @@ class _Running:
         finally:
             code = self._reap()
             self._read(kept, 0.0)
-            os.close(self._reader)
+            for descriptor in (self._reader, self._exit):
+                if descriptor is not None:
+                    os.close(descriptor)
         last = kept.last_line()
         if stopped:
             return HookResult("was ended, for the execution is stopped", last, stopped=True)
@@ -194,17 +206,20 @@ class _Running:
             return -signal.SIGKILL
 
     def _read(self, kept: Kept, wait_seconds: float) -> None:
-        """Take what was printed, waiting for the first of it; what nobody keeps is taken, too, or it would stall."""
-        try:
-            if not select.select([self._reader], [], [], wait_seconds)[0]:
-                return
-            piece = os.read(self._reader, _PIECE_BYTES)
-        except BlockingIOError:
+        """Take what was printed, waiting for the first of it or for the end of the process. What nobody keeps is
+        taken, too: it would stall the hook."""
+        # select(2) takes no descriptor above 1023, and a runner of many tasks may have those.
+        watched = select.poll()
+        if not self._output_ended:
+            watched.register(self._reader, select.POLLIN)
+        if self._exit is not None:
+            watched.register(self._exit, select.POLLIN)
+        ready = [descriptor for descriptor, _ in watched.poll(wait_seconds * 1000)]
+        if self._reader not in ready:
             return
+        piece = os.read(self._reader, _PIECE_BYTES)
         kept.add(piece)
-        if not piece and wait_seconds:
-            # It closed its output and goes on: select would say at once that there is nothing, again and again.
-            select.select([], [], [], wait_seconds)
+        self._output_ended = not piece
 
     def _end_all(self, kept: Kept, *, by_force: bool) -> None:
         clock = self._around.clock
@@ -217,7 +232,8 @@ class _Running:
                     if (process.pid, process.start_tick) not in told:
                         told.add((process.pid, process.start_tick))
                         send(process, number)
-                self._read(kept, _LOOK_EVERY_SECONDS)
+                self._read(kept, 0.0)
+                clock.sleep(_END_EVERY_SECONDS)
                 if clock.monotonic() - began >= GRACE_SECONDS:
                     break
             else:

@@ -60,6 +60,7 @@ class Services:
         accept: frozenset[str],
         cancellation: Cancellation,
         standard_input: BinaryIO | None,
+        environment: Mapping[str, str],
     ) -> Context:
         from runner.pipeline import Context
 
@@ -71,6 +72,7 @@ class Services:
             accept=accept,
             cancellation=cancellation,
             standard_input=standard_input,
+            environment=environment,
         )
 
     def plan_task(self, task: Task, context: Context, output: str | None = None) -> PlanSummary:

@@ -140,6 +140,7 @@ class Session:
             frozenset(accept),
             cancellation or self.services.cancellation(),
             self.output.standard_input,
+            self.environment,
         )
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -41,6 +42,7 @@ class Context:
     """What every call needs besides its task. `accept` are names of guards that the user accepts this once.
 
     `standard_input` is read for a manifest named `-`. `slot` is the scheduled time (RFC 3339 UTC) that is being met.
+    `environment` is the process's own: a little of it goes on to hooks, and pings find their proxy there.
     """
 
     configuration: Configuration
@@ -51,6 +53,7 @@ class Context:
     cancellation: Cancellation = field(default_factory=Cancellation)
     standard_input: BinaryIO | None = None
     slot: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> StateDirectory:

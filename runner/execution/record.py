@@ -130,9 +130,7 @@ class ExecutionRecord:
 
     def destination_lock(self) -> DestinationLock:
         """One writer per destination. A context manager that raises LockHeldError."""
-        lock = destination_lock(self.task, self.context, self.execution_id)
-        self._watch.beat = lock.beat
-        return lock
+        return destination_lock(self.task, self.context, self.execution_id)
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[None]:

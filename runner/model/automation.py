@@ -104,6 +104,11 @@ class Automation(msgspec.Struct, frozen=True, omit_defaults=True):
     notify: tuple[NotifyRule, ...] = ()
     pings: Pings = Pings()
 
+    @property
+    def acts_around(self) -> bool:
+        """Whether anything is started or told around an execution: a hook, a ping, a notification."""
+        return bool(self.notify) or self.hooks != Hooks() or self.pings != Pings()
+
 
 class ServiceSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """How `serve` works. `http` is host:port, None = no HTTP. `disable_after` 0 = never."""

@@ -50,6 +50,7 @@ def execute(order: Order, output: BinaryIO, clock: Clock, environment: Mapping[s
         accept=frozenset(order.accept),
         cancellation=cancellation,
         slot=order.slot,
+        environment=environment,
     )
     try:
         execution = run_task(task, context, order.trigger).execution

@@ -262,25 +262,40 @@ def test_when_it_ends_by_itself_only_a_daemon_of_its_own_session_stays(tmp_path:
 def test_a_request_to_stop_ends_a_hook_of_before(tmp_path: Path) -> None:
     asked = threading.Event()
 
-    def stopped() -> bool:
+    def level() -> int:
         # Asked once the hook is there.
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
             asked.set()
-        return asked.is_set()
+        return int(asked.is_set())
 
     with pytest.raises(InterruptedByUserError):
-        run_before("t", [shell("echo $$ > pid; sleep 600")], surroundings(tmp_path, stopped=stopped))
+        run_before("t", [shell("echo $$ > pid; sleep 600")], surroundings(tmp_path, level=level))
     assert not is_running(pid_in(tmp_path / "pid"))
 
 
+def test_a_hook_of_after_outlives_the_request_that_came_before_it(tmp_path: Path) -> None:
+    around = surroundings(tmp_path, "after", level=lambda: 2)
+    assert run_hook(shell("sleep 0.2; echo thawed"), 1, 1, around).last_line == "thawed"
+
+
+def test_a_further_request_ends_a_hook_of_after_and_only_that(tmp_path: Path) -> None:
+    def level() -> int:
+        return 1 + (tmp_path / "started").exists()
+
+    around = surroundings(tmp_path, "after", level=level)
+    endings = run_all([shell("touch started; sleep 600"), shell("echo thawed >thawed")], around)
+    assert endings == ["hook 1 of after, /bin/sh, was ended, for the execution is stopped"]
+    assert (tmp_path / "thawed").exists()
+
+
 def test_an_exception_in_the_runner_leaves_nothing_behind(tmp_path: Path) -> None:
-    def stopped() -> bool:
+    def level() -> int:
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
             raise KeyboardInterrupt
-        return False
+        return 0
 
     with pytest.raises(KeyboardInterrupt):
-        run_hook(shell("echo $$ > pid; sleep 600"), 1, 1, surroundings(tmp_path, stopped=stopped))
+        run_hook(shell("echo $$ > pid; sleep 600"), 1, 1, surroundings(tmp_path, level=level))
     pid = pid_in(tmp_path / "pid")
     assert not is_running(pid)
 

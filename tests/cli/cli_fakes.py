@@ -217,6 +217,7 @@ class FakeServices(Services):
         accept: Any,
         cancellation: Any,
         standard_input: Any,
+        environment: Any,
     ) -> Any:
         return FakeContext(configuration, accept, subscriber, cancellation)
 
