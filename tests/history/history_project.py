@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -10,6 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from runner.cli.main import run_command
+from runner.cli.output import Output
+from runner.cli.parser import wants_json
+from runner.cli.services import Services
+from runner.clock import SystemClock
 
 COMMAND = [os.path.join(os.path.dirname(sys.executable), "sync-runner")]
 
@@ -64,6 +72,18 @@ class Project:
         )
 
     def run(self, *words: str) -> Ran:
+        """In this process, which costs less than one of its own."""
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(3)]
+        environment = {"COLUMNS": "100", "HISTORY": self.history or ""}
+        output = Output(*streams, environment, json=wants_json(words, environment))
+        began = time.monotonic()
+        with contextlib.chdir(self.folder):
+            code = run_command(words, output, environment, Services(), SystemClock())
+        out, err = (stream.buffer.getvalue().decode() for stream in streams[:2])  # type: ignore[attr-defined]
+        return Ran(code, out, err, time.monotonic() - began)
+
+    def command(self, *words: str) -> Ran:
+        """The installed command, as a user types it."""
         began = time.monotonic()
         process = self.start(*words)
         out, err = process.communicate(timeout=120)

@@ -57,7 +57,7 @@ def slow_project(folder: Path, history: str) -> Project:
 def test_a_run_is_in_the_database_when_it_ends(backend: Backend, tmp_path: Path) -> None:
     url = backend.url if "://" in backend.url else f"sqlite:///{backend.url}"
     project = Project(tmp_path, url)
-    ran = project.run("run", "photos")
+    ran = project.command("run", "photos")
     assert (ran.code, ran.err.count("warning")) == (0, 0), ran.err
     told = backend.execute("SELECT task, status, exit_code FROM executions")
     assert told == [("photos", "SUCCESS", 0)]
@@ -66,7 +66,7 @@ def test_a_run_is_in_the_database_when_it_ends(backend: Backend, tmp_path: Path)
 def test_a_database_that_is_down_costs_a_warning_and_is_told_later(tmp_path: Path) -> None:
     nobody = f"postgresql+psycopg://user:{CANARY}@127.0.0.1:{free_port()}/history"
     project = Project(tmp_path, nobody)
-    ran = project.run("run", "photos")
+    ran = project.command("run", "photos")
     assert ran.code == 0
     assert (tmp_path / "dst" / "a").read_bytes() == b"a" * 1000
     assert ran.err.count("warning: history was not written") == 1
@@ -93,8 +93,8 @@ def test_a_black_hole_delays_a_run_by_a_few_seconds_at_most(tmp_path: Path) -> N
         port = hole.getsockname()[1]
         project = Project(tmp_path, f"postgresql+psycopg://user:{CANARY}@127.0.0.1:{port}/history")
         (tmp_path / "without").mkdir()
-        usual = Project(tmp_path / "without", None).run("run", "photos")
-        ran = project.run("run", "photos")
+        usual = Project(tmp_path / "without", None).command("run", "photos")
+        ran = project.command("run", "photos")
     assert (usual.code, ran.code) == (0, 0)
     assert "history was not written" in ran.err and CANARY not in ran.err
     assert ran.seconds - usual.seconds < notebook.CLOSE_SECONDS + 3
@@ -151,7 +151,7 @@ def test_a_refused_password_is_never_shown(postgres: Postgres, tmp_path: Path) -
     database = postgres.new_database()
     project = Project(tmp_path, postgres.url(database, password=CANARY))
     for words in (["run", "photos", "-vv"], ["history", "-vv"], ["status", "--json"], ["run", "--json"]):
-        ran = project.run(*words)
+        ran = project.command(*words)
         assert CANARY not in ran.out + ran.err
         assert "password authentication failed" in ran.err + ran.out
         assert ran.code == (0 if "run" in words else 7)
