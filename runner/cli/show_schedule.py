@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from runner.cli.text import Page, Style, cell_width, counted, padded, safe
 from runner.cli.upcoming import FireTime, ScheduleState, TaskSchedule, briefly
 from runner.scheduling.simulate import Fate, Fire, Simulation, load_of
-from runner.units import format_duration, format_rate
+from runner.units import format_duration, format_rate, format_size
 
 _STATE_STYLES = {
     ScheduleState.PAUSED: Style.CHANGE,
@@ -114,6 +114,8 @@ def _told(fire: Fire) -> str:
         words.append(f"waits ~{_roughly(fire.wait_seconds)}: {safe(fire.reason)}")
     if fire.starts_at is not None and fire.ends_at is not None:
         words.append(f"takes ~{_roughly((fire.ends_at - fire.starts_at).total_seconds())}")
+    if fire.size_bytes:
+        words.append(f"moves ~{format_size(fire.size_bytes)}")
     if fire.limit_bytes_per_second is not None:
         words.append(f"at most {format_rate(fire.limit_bytes_per_second)}")
     return ", ".join(words) or "runs"

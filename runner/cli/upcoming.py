@@ -11,6 +11,7 @@ from itertools import islice
 import msgspec
 
 from runner.cli.text import safe
+from runner.clock import iso_utc
 from runner.history.standing import BY_USER, Rest
 from runner.model.task import ScheduleSettings, Task
 from runner.scheduling.timetable import Timetable, timetable_of
@@ -110,7 +111,8 @@ def _state(
             "the schedule is disabled in the configuration (schedule.enabled: false)",
         )
     if rest is not None and (rest.until is None or rest.until > now):
-        return ScheduleState.PAUSED if rest.by == BY_USER else ScheduleState.STOPPED, rest.reason
+        until = "" if rest.until is None else f"; until {iso_utc(rest.until)}"
+        return ScheduleState.PAUSED if rest.by == BY_USER else ScheduleState.STOPPED, rest.reason + until
     if not has_slots and not settings.after:
         return ScheduleState.ENDED, "no more fire times come"
     return ScheduleState.ACTIVE, ""

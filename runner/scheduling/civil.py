@@ -95,6 +95,8 @@ def _first_slot(
 def note_of(calendar: Calendar, zone: ZoneInfo, slot: datetime) -> DstNote | None:
     """What clocks do at a slot, or None when they do nothing special."""
     around = stretches(zone, slot - _REACH, slot + _REACH)
+    if len(around) == 1:
+        return None
     position = next(at for at, stretch in enumerate(around) if stretch.start <= slot < stretch.end)
     here = around[position]
     if position and here.start == slot:

@@ -21,7 +21,7 @@ from runner.model.execution import Trigger
 from runner.scheduling.civil import DstKind
 from runner.scheduling.timetable import Timetable
 
-FIRES_AT_MOST = 200_000
+FIRES_AT_MOST = 500_000
 _TICK = timedelta(microseconds=1)
 
 
@@ -279,33 +279,33 @@ class _Course:
         known = task.duration_seconds is not None
         ends_at = now + timedelta(seconds=task.duration_seconds or 0.0)
         self._push(ends_at, _Kind.END, task.name)
-        waited = (now - wish.due).total_seconds()
-        self._tell(
-            wish,
-            fate=Fate.WAITS if waited else Fate.RUNS,
-            starts_at=now,
-            ends_at=ends_at if known else None,
-            wait_seconds=waited,
-            reason=wish.reason if waited else "",
-            limit_bytes_per_second=task.limit_at(now),
-            size_bytes=task.size_bytes,
-        )
+        self._tell(wish, starts_at=now, ends_at=ends_at if known else None)
 
     def _skip(self, wish: _Wish, reason: str) -> None:
-        self._tell(wish, fate=Fate.SKIPPED, reason=reason)
+        wish.reason = reason
+        self._tell(wish, None, None)
 
-    def _tell(self, wish: _Wish, **what: object) -> None:
+    def _tell(self, wish: _Wish, starts_at: datetime | None, ends_at: datetime | None) -> None:
         task = wish.task
         note = None if wish.after else task.timetable.note(wish.slot)
-        fire = Fire(
-            task=task.name,
-            slot=wish.slot,
-            local=task.timetable.local(wish.slot),
-            due=wish.due,
-            trigger=Trigger.AFTER if wish.after else Trigger.SCHEDULE,
-            after=wish.after,
-            dst_kind=note.kind if note else None,
-            dst=note.text if note else "",
-            fate=Fate.RUNS,
+        waited = (starts_at - wish.due).total_seconds() if starts_at is not None else 0.0
+        fate = Fate.SKIPPED if starts_at is None else Fate.WAITS if waited else Fate.RUNS
+        self.fires.append(
+            Fire(
+                task=task.name,
+                slot=wish.slot,
+                local=task.timetable.local(wish.slot),
+                due=wish.due,
+                trigger=Trigger.AFTER if wish.after else Trigger.SCHEDULE,
+                fate=fate,
+                after=wish.after,
+                starts_at=starts_at,
+                ends_at=ends_at,
+                wait_seconds=waited,
+                reason="" if fate is Fate.RUNS else wish.reason,
+                dst_kind=note.kind if note else None,
+                dst=note.text if note else "",
+                limit_bytes_per_second=None if starts_at is None else task.limit_at(starts_at),
+                size_bytes=None if starts_at is None else task.size_bytes,
+            )
         )
-        self.fires.append(msgspec.structs.replace(fire, **what))

@@ -66,7 +66,7 @@ class Timetable:
         jitter = int(self.settings.jitter_seconds * 1000)
         if jitter <= 0:
             return slot
-        key = f"{task}\0{_naive(slot).isoformat()}".encode("utf-8", "surrogateescape")
+        key = f"{task}\0{_naive(slot).isoformat()}".encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(key, digest_size=8).digest()
         return slot + int.from_bytes(digest, "big") % jitter * _MILLISECOND
 
@@ -132,4 +132,5 @@ def _naive(instant: datetime) -> datetime:
     """Aware -> naive UTC. Raises ValueError for a naive one."""
     if instant.tzinfo is None:
         raise ValueError("an instant has to be aware")
-    return instant.astimezone(UTC).replace(tzinfo=None)
+    # Most are UTC already, and to convert those is not free.
+    return (instant if instant.tzinfo is UTC else instant.astimezone(UTC)).replace(tzinfo=None)

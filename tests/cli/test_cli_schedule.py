@@ -91,7 +91,7 @@ def test_every_kind_of_schedule():
 )
 def test_what_rests_is_told_with_the_command_that_goes_on(tmp_path: Path, by: str, state: str):
     clock = FakeClock()
-    rest = Rest(by, clock.now(), f"because {HOSTILE}")
+    rest = Rest(by, clock.now(), f"because {HOSTILE}", datetime(2027, 1, 1, tzinfo=UTC))
     update_standing(
         StateDirectory(str(tmp_path)), "a b", lambda standing: msgspec.structs.replace(standing, rest=rest)
     )
@@ -101,6 +101,7 @@ def test_what_rests_is_told_with_the_command_that_goes_on(tmp_path: Path, by: st
 
     lines = ran.stdout.splitlines()
     assert lines[1].startswith(f"  {state}: because evil\\x1b[31m")
+    assert lines[1].endswith("; until 2027-01-01T00:00:00.000Z")
     assert lines[2] == "  To go on: sync-runner resume 'a b' -c my.yaml"
     assert [each["state"] for each in listed["schedules"]] == [state]
     assert listed["schedules"][0]["resume"] == "sync-runner resume 'a b'"
@@ -172,10 +173,10 @@ class TestSimulate:
 
         assert ran.stdout.splitlines() == [
             "local                        UTC               task    what",
-            "Sat 2026-03-28 02:30 +01:00  2026-03-28 01:30  photos  takes ~20 min, at most 1.0 MiB/s",
+            "Sat 2026-03-28 02:30 +01:00  2026-03-28 01:30  photos  takes ~20 min, moves ~600.0 MiB, at most 1.0 MiB/s",
             "Sun 2026-03-29 03:00 +02:00  2026-03-29 01:00  homes   takes ~1 min",
             "Sun 2026-03-29 03:00 +02:00  2026-03-29 01:00  photos  "
-            "waits ~1 min: homes writes to the same destination, takes ~20 min, at most 1.0 MiB/s; "
+            "waits ~1 min: homes writes to the same destination, takes ~20 min, moves ~600.0 MiB, at most 1.0 MiB/s; "
             "clocks skip 02:00-03:00: 02:30 runs at 03:00",
             "Sun 2026-03-29 03:01 +02:00  2026-03-29 01:01  after   after homes",
             "",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from dateutil import rrule
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scheduling_oracle import MINUTE, cron_matches
 
@@ -30,6 +30,7 @@ def field(low: int, high: int, names: tuple[str, ...] = ()) -> st.SearchStrategy
     return st.one_of(st.just("*"), st.lists(pieces, min_size=1, max_size=3).map(",".join))
 
 
+@settings(deadline=None, max_examples=80)
 @given(
     days=st.tuples(field(1, 28), field(1, 12, ("feb", "SEP")), field(0, 7, ("sun", "Fri"))),
     time=st.tuples(field(0, 59), field(0, 23)),
@@ -87,6 +88,7 @@ def test_days_as_dateutil_has_them(text: str, rule: dict) -> None:
     assert found == expected
 
 
+@settings(deadline=None, max_examples=80)
 @given(day=st.integers(1, 31), month=st.integers(1, 12), year=st.integers(1970, 2199))
 def test_the_nearest_weekday_lies_in_its_month(day: int, month: int, year: int) -> None:
     calendar = cron_calendar(f"cron(0 0 {day}W * ? *)")

@@ -8,6 +8,7 @@ from itertools import islice
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from runner.model.automation import ScheduleSettings
@@ -136,6 +137,7 @@ schedules = st.one_of(
 moments = st.datetimes(datetime(1993, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))
 
 
+@effort(deadline=None, max_examples=100)
 @given(kind=schedules, zone=st.sampled_from(ZONES), start=moments, minutes=st.integers(0, 5000))
 def test_next_is_what_lies_between(kind: dict, zone: str, start: datetime, minutes: int) -> None:
     timetable = timetable_of(ScheduleSettings(timezone=zone, **kind))
@@ -157,6 +159,7 @@ def test_next_is_what_lies_between(kind: dict, zone: str, start: datetime, minut
         assert datetime.fromisoformat(slot.isoformat(timespec="milliseconds")) == slot
 
 
+@effort(deadline=None, max_examples=100)
 @given(
     slot=moments,
     name=st.text(st.characters(codec=None), min_size=1, max_size=20),
@@ -187,11 +190,11 @@ def test_jitter_spreads_tasks_and_slots() -> None:
 
 
 def test_two_thousand_of_them_are_cheap() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     timetables = [
         timetable_of(ScheduleSettings(cron=f"{number % 60} {number % 24} * * {number % 7}", timezone=BERLIN))
         for number in range(2000)
     ]
     found = {timetable.next_after(at("2026-11-23T12:00")) for timetable in timetables}
     assert len(found) > 500
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
