@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: make the data, let all contestants work on it in turn, print and write the table."""
+"""`python -m benchmarks`: make the data, let all contestants work on it in turn, print and write the table.
+
+Trees on this machine; `python -m benchmarks.s3` is the same for an S3 server. Each writes a section of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import tempfile
 
 import runner
 from benchmarks.contest import Contestant, Times, configuration, contestants, rounds
+from benchmarks.page import PAGE, write_section
 from benchmarks.tree import grow
 
 
@@ -26,7 +30,9 @@ def main() -> None:
     parser.add_argument(
         "--check", action="store_true", help="compare every result with the source, byte by byte"
     )
-    parser.add_argument("--write", metavar="FILE", help="write the tables there as Markdown, too")
+    parser.add_argument(
+        "--write", metavar="FILE", nargs="?", const=PAGE, help="replace the section of docs/benchmarks.md"
+    )
     arguments = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="sync-runner-benchmark-", dir=arguments.folder)
     try:
@@ -34,8 +40,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     if arguments.write:
-        with open(arguments.write, "w") as stream:
-            stream.write(text)
+        write_section(arguments.write, "trees", text)
 
 
 def contest(folder: str, arguments: argparse.Namespace) -> str:
@@ -74,7 +79,7 @@ def heading(folder: str, competing: list[Contestant], arguments: argparse.Namesp
         ["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True
     ).stdout.strip()
     lines = [
-        "# Benchmarks",
+        "## Trees on this machine",
         "",
         f"{arguments.files:,} files of {size / arguments.files / 1000:.1f} KB on average on {kind}; "
         f"medians of {arguments.rounds} interleaved rounds, whole processes.",
@@ -101,7 +106,7 @@ def table(title: str, times: dict[str, Times]) -> str:
     """Ratio = sync-runner / the other, on the clock: below 1 sync-runner is faster."""
     ours = times["sync-runner"].median_wall
     lines = [
-        f"## {title}",
+        f"### {title}",
         "",
         "| | seconds | processor seconds | sync-runner / this |",
         "|---|---|---|---|",

@@ -22,6 +22,8 @@ INLINE_ACTIONS = 32
 INLINE_BYTES = 8 << 20
 """Up to this much work is done in this process: starting a pool takes longer."""
 REMOTE_INLINE_ACTIONS = 4
+ALONE_ACTIONS = 2
+"""So few (a file and its folder) are done in this process whatever their size: one worker of a pool would have work."""
 REMOTE_PAIRS = 8
 LOCAL_PROCESSES = 8
 """Worker processes at most where nothing waits for a network, unless the task says more."""
@@ -102,7 +104,8 @@ class Crew:
     def workers(self, actions: int | None = None, size_bytes: int = 0) -> WorkerPool | InlineWorkers:
         """Who does that much work; None = much."""
         at_most = REMOTE_INLINE_ACTIONS if self._remote else INLINE_ACTIONS
-        few = actions is not None and actions <= at_most and size_bytes <= INLINE_BYTES
+        at_most = at_most if size_bytes <= INLINE_BYTES else ALONE_ACTIONS
+        few = actions is not None and actions <= at_most
         return self.inline() if self._in_process_only or (few and self._pool is None) else self.pool()
 
     def batch_actions(self, actions: int) -> int:
