@@ -71,6 +71,11 @@ class Ledger:
         query = "SELECT 1 FROM slots WHERE task = ? AND slot = ?"
         return self._connection.execute(query, key).fetchone() is not None
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `flush` would write anything."""
+        return bool(self._pending or self._advanced)
+
     def flush(self) -> str | None:
         """Write everything down in one transaction; None, or why it could not be: it is kept for the next time."""
         if not self._pending and not self._advanced:

@@ -253,6 +253,8 @@ class Service:
         self._clockwork.arm(self.dispatcher.take_moved())
 
     def _flush(self) -> None:
+        if not self.ledger.has_news:
+            return
         trouble = self.ledger.flush()
         if trouble is not None and self._trouble is None:
             _log.error("%s; executions go on, and it is tried again", trouble)
@@ -329,6 +331,7 @@ class Service:
             live.execution_id = said.execution_id
             self.dispatcher.started(number, said.execution_id, self.clock.now())
             self._flush()
+            self.publisher.poke()
             if self._stop_level:
                 self._tell(said.execution_id, self._stop_level, STOPPING)
         if said.progress is not None:
@@ -359,6 +362,7 @@ class Service:
             _log.info("task %s: %s", task, ending.summary, extra=extra)
         else:
             _log.error("task %s: %s (code %d)", task, ending.summary, ending.exit_code, extra=extra)
+        self.publisher.poke()
         for reply in live.followers:
             if ending is None:
                 reply(Refused(f"its process ended without a word (code {returncode})", "internal"))
