@@ -61,7 +61,7 @@ class PostgresDatabase:
     def __init__(self, url: URL, *, busy_timeout_seconds: float) -> None:
         self._url = url.set(drivername=_DRIVER)
         # A query may hold a password, too.
-        self.name = self._url.set(password=None, query={}).render_as_string()
+        self.name = self._url.set(query={}).render_as_string(hide_password=True)
         self.warnings: list[str] = []
         self._lock_timeout_ms = max(1, int(busy_timeout_seconds * 1000))
 
