@@ -18,7 +18,7 @@ import msgspec
 
 from runner.history.state import StateDirectory
 from runner.model.entry import Phase
-from runner.model.execution import Report, Trigger
+from runner.model.execution import Counters, Report, Trigger
 from runner.model.wire import decode_line, encode_line
 
 _SUFFIX = ".standing.json"
@@ -34,10 +34,28 @@ class Rest(msgspec.Struct, frozen=True, omit_defaults=True):
     until: datetime | None = None
 
 
+class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What executions did: files (whatever is no folder) and bytes. Quarantined counts as deleted."""
+
+    files_transferred: int = 0
+    files_deleted: int = 0
+    files_failed: int = 0
+    bytes_transferred: int = 0
+
+    def __add__(self, other: Moved) -> Moved:
+        return Moved(
+            self.files_transferred + other.files_transferred,
+            self.files_deleted + other.files_deleted,
+            self.files_failed + other.files_failed,
+            self.bytes_transferred + other.bytes_transferred,
+        )
+
+
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known of a task's executions, verifications left out. None and 0 = nothing yet.
 
     `error` tells one kind of failure from another (exit code, guards, problem codes); None after a success.
+    `ended` counts executions by status, and `moved` what they did, since this file began: both only rise.
     """
 
     task: str
@@ -55,6 +73,19 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
     last_success: str | None = None
     last_success_at: datetime | None = None
     rest: Rest | None = None
+    last_moved: Moved | None = None
+    ended: dict[Phase, int] = {}
+    moved: Moved = Moved()
+
+
+def moved_by(counters: Counters) -> Moved:
+    """What an execution did, of its counters."""
+    return Moved(
+        files_transferred=counters.transferred.files,
+        files_deleted=counters.deleted.files + counters.quarantined.files,
+        files_failed=counters.failed.files,
+        bytes_transferred=counters.bytes_transferred,
+    )
 
 
 def error_signature(report: Report) -> str | None:
@@ -76,6 +107,7 @@ def after_execution(before: Standing, report: Report, disable_after: int = 0) ->
     """
     execution = report.execution
     ended_at = datetime.fromisoformat(execution.ended_at)
+    moved = moved_by(report.counters)
     now = msgspec.structs.replace(
         before,
         last_execution=execution.execution_id,
@@ -86,6 +118,9 @@ def after_execution(before: Standing, report: Report, disable_after: int = 0) ->
         last_ended_at=ended_at,
         last_duration_seconds=execution.duration_seconds,
         last_summary=execution.summary,
+        last_moved=moved,
+        ended={**before.ended, execution.status: before.ended.get(execution.status, 0) + 1},
+        moved=before.moved + moved,
     )
     if execution.status is Phase.SUCCESS:
         return msgspec.structs.replace(
