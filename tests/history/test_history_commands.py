@@ -11,6 +11,7 @@ import pytest
 from history_backends import Backend, opened
 from history_project import Project
 from history_support import make_report
+from servers.serve_postgres import PASSWORD, USER, Postgres
 
 from runner.cli.show_history import slot_lines
 from runner.cli.text import Page
@@ -106,3 +107,27 @@ def test_a_line_for_every_outcome() -> None:
     assert len(lines) == 1 + len(SlotOutcome)
     assert "caught up" in "\n".join(lines) and "r\x1b" not in "\n".join(lines)
     assert slot_lines([], Page(), more=False) == ["No scheduled time yet."]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("how", ["secret_file", "passfile"])
+def test_the_ways_to_give_a_password_that_the_page_names(
+    postgres: Postgres, tmp_path: Path, how: str
+) -> None:
+    """The password has in it everything that a URL reads otherwise."""
+    database = postgres.new_database()
+    project = Project(tmp_path, None)
+    secret = tmp_path / "secret"
+    place = f"127.0.0.1:{postgres.port}/{database}"
+    if how == "secret_file":
+        secret.write_text(PASSWORD + "\n")
+        url = f"postgresql+psycopg://{USER}:{{{{ secret_file('secret') | urlencode }}}}@{place}"
+    else:
+        escaped = PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
+        secret.write_text(f"127.0.0.1:{postgres.port}:*:{USER}:{escaped}\n")
+        url = f"postgresql+psycopg://{USER}@{place}?passfile={secret}"
+    secret.chmod(0o600)
+    project.configure({"history": url})
+    assert project.run("run", "photos").code == 0
+    assert postgres.execute(database, "SELECT status FROM executions") == [("SUCCESS",)]
+    postgres.drop(database)
