@@ -21,9 +21,11 @@ _UNREADABLE = re.compile("[\x00\\\\\ud800-\udfff]|(?:^|/)\\.\\.?(?:/|\\Z)")
 
 
 def name_rules(prefix: str) -> NameRules:
-    """The rules for names below a prefix. Azure counts characters, 1,024 in all; bytes are never fewer."""
+    """The rules for names below a prefix. Azure counts characters as .NET does, in UTF-16 units; a folder's marker needs
+    one for its slash."""
     return NameRules(
-        max_path_bytes=MAX_NAME_CHARACTERS - len(prefix) - 1,
+        max_path_units=MAX_NAME_CHARACTERS - units(prefix) - 1,
+        max_depth=MAX_SEGMENTS - prefix.count("/"),
         utf8=True,
         forbidden=_FORBIDDEN,
         controls=False,
@@ -31,9 +33,14 @@ def name_rules(prefix: str) -> NameRules:
     )
 
 
+def units(text: str) -> int:
+    """Characters as Azure counts them."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 def require_name(key: str, *, writing: bool) -> None:
     """Raises EntryError(NAME_NOT_ALLOWED) when a request for this blob would reach another one, or none."""
-    if len(key) > MAX_NAME_CHARACTERS or key.count("/") >= MAX_SEGMENTS:
+    if units(key) > MAX_NAME_CHARACTERS or key.count("/") >= MAX_SEGMENTS:
         message = f"Azure holds at most {MAX_NAME_CHARACTERS} characters and {MAX_SEGMENTS} levels"
         raise EntryError(EntryCode.NAME_NOT_ALLOWED, key, message)
     if (_UNWRITABLE if writing else _UNREADABLE).search(key):

@@ -267,6 +267,8 @@ def _facts(capabilities: Capabilities) -> Iterator[tuple[str, str]]:
             (rules.max_name_bytes, "bytes a name"),
             (rules.max_name_units, "UTF-16 units a name"),
             (rules.max_path_bytes, "bytes a path"),
+            (rules.max_path_units, "UTF-16 units a path"),
+            (rules.max_depth, "levels"),
         )
         if limit is not None
     ]

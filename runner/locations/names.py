@@ -15,6 +15,8 @@ class NameRules(msgspec.Struct, frozen=True):
     max_name_bytes    longest single name in bytes; None = no limit known
     max_name_units    longest single name in UTF-16 code units (SMB, Azure)
     max_path_bytes    longest path in bytes, without the trailing slash of a folder (object keys)
+    max_path_units    longest path in UTF-16 code units, without the trailing slash of a folder (Azure)
+    max_depth         most pieces of a path between slashes, the empty one behind a folder's slash included
     utf8              only names that are valid UTF-8
     forbidden         characters no name may hold
     controls          False: no character below U+0020, nor U+007F
@@ -26,6 +28,8 @@ class NameRules(msgspec.Struct, frozen=True):
     max_name_bytes: int | None = None
     max_name_units: int | None = None
     max_path_bytes: int | None = None
+    max_path_units: int | None = None
+    max_depth: int | None = None
     utf8: bool = False
     forbidden: str = ""
     controls: bool = True
@@ -41,14 +45,18 @@ class NameRules(msgspec.Struct, frozen=True):
         limit = self.max_path_bytes
         if limit is not None and len(path) * 4 > limit and len(path_bytes(path.removesuffix("/"))) > limit:
             return f"the path is longer than the {limit} bytes the destination allows"
+        limit = self.max_path_units
+        if limit is not None and len(path) * 2 > limit and _units(path.removesuffix("/")) > limit:
+            return f"the path is longer than the {limit} UTF-16 units the destination allows"
+        limit = self.max_depth
+        if limit is not None and path.count("/") >= limit:
+            return f"the path has more than the {limit} levels the destination allows"
         limit = self.max_name_bytes
         if limit is not None and len(path) * 4 > limit and len(path_bytes(leaf_name(path))) > limit:
             return f"the name is longer than the {limit} bytes the destination allows"
         limit = self.max_name_units
-        if limit is not None and len(path) * 2 > limit:
-            units = len(leaf_name(path).encode("utf-16-le", "surrogatepass")) // 2
-            if units > limit:
-                return f"the name is longer than the {limit} UTF-16 units the destination allows"
+        if limit is not None and len(path) * 2 > limit and _units(leaf_name(path)) > limit:
+            return f"the name is longer than the {limit} UTF-16 units the destination allows"
         return None
 
     def _misspelt(self, name: str) -> str | None:
@@ -69,3 +77,7 @@ class NameRules(msgspec.Struct, frozen=True):
         if self.reserved and name.split(".", 1)[0].rstrip(" ").upper() in self.reserved:
             return "the destination reserves this name for a device"
         return None
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

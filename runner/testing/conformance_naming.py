@@ -109,6 +109,10 @@ class NamingPromises(ConformanceBase):
             names.append("u" * (rules.max_name_units + 1))
         if rules.max_path_bytes is not None:
             names.append("/".join(["p" * 99] * (rules.max_path_bytes // 100 + 2)))
+        if rules.max_path_units is not None:
+            names.append("/".join(["p" * 99] * (rules.max_path_units // 100 + 2)))
+        if rules.max_depth is not None:
+            names.append("/".join(["d"] * (rules.max_depth + 1)))
         if not names:
             pytest.skip("refuses no names")
         for name in names:
