@@ -22,6 +22,7 @@ _HEADLINES: dict[int, str] = {
     ExitCode.GUARD_REFUSED: "Refused by a guard",
     ExitCode.LOCATION_UNAVAILABLE: "A location could not be opened",
     ExitCode.LOCK_HELD: "Another execution holds the destination",
+    ExitCode.OVERDUE: "Overdue",
     ExitCode.INTERRUPTED: "Cancelled",
 }
 VERDICT_MEANINGS: dict[Verdict, tuple[str, str]] = {
@@ -103,6 +104,8 @@ def headline(exit_code: int, counters: Counters) -> str:
         return "Done" if _anything_done(counters) else "In sync"
     if exit_code == ExitCode.ACTIONS_FAILED and counters == Counters():
         return "Stopped before the start"
+    if exit_code == ExitCode.ACTIONS_FAILED and not _anything_done(counters):
+        return "Not everything could be done"
     return _HEADLINES.get(exit_code, f"Ended with exit code {exit_code}")
 
 

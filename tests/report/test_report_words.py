@@ -189,6 +189,9 @@ def test_every_exit_code_has_a_headline() -> None:
     assert not any("exit code" in text for text in headlines)
     assert headline(0, Counters()) == "In sync"
     assert headline(0, Counters(actions_done=1)) == "Done"
+    assert headline(4, Counters(actions_done=1)) == "Done in part"
+    assert headline(4, Counters(listed=Counts(1, 1))) == "Not everything could be done"
+    assert headline(4, Counters()) == "Stopped before the start"
     assert headline(77, Counters()) == "Ended with exit code 77"
 
 
