@@ -10,13 +10,14 @@ from runner.errors import LocationUnavailableError
 from runner.locations.protocol import Driver, Location, OpenSettings
 from runner.model.task import LocationSettings
 
-from ..objects.location import ObjectLocation, ObjectSettings
+from ..objects.location import ObjectSettings
 from ..objects.memory import Memory
 from ..objects.uploads import PartSettings
 from ..objects.writing import Sizes
 from .address import capabilities, describe, overlaps, wide_root
 from .client import S3Client
 from .credentials import key_source
+from .location import S3Location
 from .options import S3Options, schema_of
 from .proof import prove
 
@@ -38,7 +39,7 @@ def open_location(settings: LocationSettings, open_settings: OpenSettings, *, cr
         clock,
         lambda asking: prove(asking, memory, open_settings.execution_id),
     )
-    return ObjectLocation(
+    return S3Location(
         client,
         ObjectSettings(
             where=where,

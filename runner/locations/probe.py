@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import itertools
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import msgspec
 import xxhash
@@ -24,6 +25,7 @@ from runner.locations.protocol import (
     Renames,
     SetsAttributes,
     TellsTime,
+    TellsUnfinished,
 )
 from runner.locations.registry import check_installed
 from runner.model.entry import Attributes, Entry, Kind, Problem
@@ -138,6 +140,8 @@ class _Trial:
             yield "identity", self._identity
         if isinstance(self._location, TellsTime):
             yield "clock", self._skew
+        if isinstance(self._location, TellsUnfinished):
+            yield "unfinished uploads", self._unfinished
 
     def writing(self) -> Iterator[tuple[str, Tried]]:
         yield "write", self._write
@@ -200,6 +204,27 @@ class _Trial:
         if abs(skew) > SKEW_REFUSED_SECONDS:
             raise _Failure(f"{detail}: signed requests are refused; set one of the clocks right (NTP)")
         return (Verdict.NOTED if abs(skew) > SKEW_NOTED_SECONDS else Verdict.OK), detail
+
+    def _unfinished(self) -> tuple[Verdict, str]:
+        assert isinstance(self._location, TellsUnfinished)
+        count = 0
+        oldest_ns: int | None = None
+        try:
+            for upload in itertools.islice(self._location.unfinished(), LISTED_AT_MOST):
+                count += 1
+                if upload.begun_ns is not None and (oldest_ns is None or upload.begun_ns < oldest_ns):
+                    oldest_ns = upload.begun_ns
+        except EntryError as error:
+            # For information: nothing the runner does needs this right.
+            return Verdict.NOT_TRIED, f"cannot be asked for: {error.message}"
+        if count == 0:
+            return Verdict.OK, "none of other programs"
+        many = f"{count} or more" if count == LISTED_AT_MOST else str(count)
+        since = ""
+        if oldest_ns is not None:
+            oldest = datetime.fromtimestamp(oldest_ns // 1_000_000_000, UTC)
+            since = f", the oldest of {oldest:%Y-%m-%dT%H:%M:%SZ}"
+        return Verdict.NOTED, f"{many} of other programs{since}: they take space until somebody removes them"
 
     # -- writing -------------------------------------------------------------------------------------------
 

@@ -275,6 +275,23 @@ class TellsTime(Protocol):
         ...
 
 
+class Unfinished(msgspec.Struct, frozen=True):
+    """An upload that was begun and neither completed nor given up. `begun_ns`: nanoseconds since 1970."""
+
+    path: str
+    begun_ns: int | None = None
+
+
+@runtime_checkable
+class TellsUnfinished(Protocol):
+    """Role: uploads that take space and show in no listing, for `locations check`."""
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Those that other programs began; none of them is ours to remove. Raises EntryError, also where asking
+        for them takes a right that nothing else takes."""
+        ...
+
+
 @runtime_checkable
 class HoldsLock(Protocol):
     """Role: a lock on the destination itself that leaves nothing behind and ends with the process."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from runner.errors import EntryCode, LocationUnavailableError
+from runner.errors import EntryCode, EntryError, LocationUnavailableError
 from runner.locations.names import NameRules
 from runner.locations.probe import Step, Verdict, probe
-from runner.locations.protocol import Capabilities, Driver, Location, OpenSettings
+from runner.locations.protocol import Capabilities, Driver, Location, OpenSettings, Unfinished
 from runner.model.entry import Kind
 from runner.model.task import LocationSettings
 from runner.testing.fake_clock import FakeClock
@@ -176,6 +177,41 @@ def test_the_clocks_are_compared(skew: float, verdict: Verdict) -> None:
 
     steps = list(probe(replace(driver, open=open_telling), SETTINGS, clock, EXECUTION, write=False))
     assert [step.verdict for step in steps if step.name == "clock"] == [verdict]
+
+
+def refusing() -> Iterator[Unfinished]:
+    raise EntryError(EntryCode.PERMISSION_DENIED, "", "you may not ask")
+    yield
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "words"),
+    [
+        (lambda: iter([]), Verdict.OK, "none of other programs"),
+        (lambda: iter([Unfinished("a"), Unfinished("b")]), Verdict.NOTED, "2 of other programs: they"),
+        (
+            lambda: iter([Unfinished("a", 1_700_000_005 * 10**9), Unfinished("b", 1_700_000_000 * 10**9)]),
+            Verdict.NOTED,
+            "2 of other programs, the oldest of 2023-11-14T22:13:20Z: they",
+        ),
+        (lambda: iter([Unfinished("a")] * 5000), Verdict.NOTED, "1000 or more of other programs: they"),
+        (refusing, Verdict.NOT_TRIED, "cannot be asked for: you may not ask"),
+    ],
+)
+def test_unfinished_uploads_of_others_are_told(
+    told: Callable[[], Iterator[Unfinished]], verdict: Verdict, words: str
+) -> None:
+    _, driver = memory()
+
+    def open_telling(*arguments: Any, **more: Any) -> Location:
+        location: Any = driver.open(*arguments, **more)
+        location.unfinished = told
+        return location  # type: ignore[no-any-return]
+
+    steps = list(probe(replace(driver, open=open_telling), SETTINGS, FakeClock(), EXECUTION, write=False))
+    (step,) = [step for step in steps if step.name == "unfinished uploads"]
+    assert step.verdict is verdict
+    assert step.detail.startswith(words)
 
 
 def test_resolutions_are_for_people() -> None:

@@ -237,3 +237,22 @@ def test_what_is_too_large_for_one_copy_is_copied_in_parts(
     assert content_of(location, "moved") == CONTENT
     assert (stated(location, "moved").mtime_ns, location.stat("big")) == (3, None)
     assert whole_bucket.uploads() == []
+
+
+@pytest.mark.parametrize("name", ["ministack", "ceph"])
+def test_uploads_of_others_are_told_and_left_alone(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    made = Bucket(request.getfixturevalue(name), tmp_path)
+    try:
+        with made.server.client() as client:
+            for key in ("p/theirs", "other/theirs"):
+                client.create_multipart_upload(Bucket=made.options["bucket"], Key=key)
+        location = made.open(prefix="p/", whole_bucket=False)
+        (told,) = location.unfinished()
+        assert told.path == "theirs"
+        assert told.begun_ns is not None
+        assert list(location.leftovers()) == []
+        assert sorted(made.uploads()) == ["other/theirs", "p/theirs"]
+    finally:
+        made.close()
