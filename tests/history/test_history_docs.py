@@ -44,7 +44,7 @@ def test_the_figures_are_the_programs_own() -> None:
     assert f"| {int(ExitCode.OVERDUE)} | at least one is overdue |" in FRESHNESS
 
 
-def test_the_retention_shown_is_the_default(tmp_path: Path) -> None:
+def test_the_retention_shown_is_the_default() -> None:
     (block,) = re.findall(r"```yaml\n(settings:\n  retention.*?)```", HISTORY, re.DOTALL)
     shown = yaml.safe_load(block)["settings"]["retention"]
     assert shown == {"keep": f"{Retention().keep_days:g}d", "keep_last": Retention().keep_last}
@@ -53,7 +53,7 @@ def test_the_retention_shown_is_the_default(tmp_path: Path) -> None:
 def test_the_line_for_cron_speaks_only_when_something_is_overdue(tmp_path: Path) -> None:
     (line,) = re.findall(r"^\*/30 \* \* \* \*  (.*)$", FRESHNESS, re.MULTILINE)
     project = Project(tmp_path, None, max_age="26h")
-    command = line.replace("sync-runner", COMMAND[0]).replace("/etc/sync-runner/sync.yaml", "sync.yaml")
+    command = line.replace("/etc/sync-runner/sync.yaml", "sync.yaml").replace("sync-runner", COMMAND[0])
 
     def cron() -> str:
         return subprocess.run(
