@@ -11,7 +11,7 @@ import msgspec
 
 from runner.cli.session import Session
 from runner.cli.show_history import ago
-from runner.cli.text import Page, Style, counted, safe, table
+from runner.cli.text import Page, Style, counted, safe, safe_lines, table
 from runner.errors import ExitCode, RunnerError, UsageError
 from runner.history.freshness import Freshness, judge, span, standings_of
 from runner.units import parse_duration
@@ -29,6 +29,15 @@ class FreshnessList(msgspec.Struct, frozen=True):
 
 def freshness(session: Session, arguments: Namespace) -> int:
     """`freshness [TASK...]`: from small files alone; opens no location and no database."""
+    code = _freshness(session, arguments)
+    # A monitor that is asked later sees what is seen now, also when nothing runs any more.
+    warning = session.export_metrics()
+    if warning is not None:
+        session.output.tell([f"warning: {line}" for line in safe_lines(warning)])
+    return code
+
+
+def _freshness(session: Session, arguments: Namespace) -> int:
     if not arguments.nagios:
         judged = _judged(session, arguments)
         if session.output.json:

@@ -16,6 +16,7 @@ from runner.cli.show_report import report_text
 from runner.cli.signals import draining
 from runner.cli.text import Style, counted, safe, table
 from runner.errors import ExitCode
+from runner.model.events import Message
 from runner.model.execution import Report
 from runner.model.task import Task
 
@@ -144,6 +145,9 @@ def _executed(
     with session.watching() as display, draining(cancellation, display.notice):
         context = session.context(subscriber=display, cancellation=cancellation, accept=accept)
         report = execute(context)
+        warning = session.export_metrics()
+        if warning is not None:
+            display(Message("warning", warning))
     return _shown(session, report)
 
 

@@ -160,6 +160,11 @@ class Services:
         state = self.state(configuration)
         return told_in(state.execution_folder(state.resolve_execution(execution)))
 
+    def export_metrics(self, configuration: Configuration, clock: Clock) -> str | None:
+        from runner.monitoring.textfile import export_metrics
+
+        return export_metrics(configuration, clock)
+
     def load_report(self, folder: str) -> Report:
         from runner.report.stored import load_report
 

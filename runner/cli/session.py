@@ -143,6 +143,12 @@ class Session:
             self.environment,
         )
 
+    def export_metrics(self) -> str | None:
+        """Bring the text file for node_exporter up to date, where one is declared; a sentence when it could not be."""
+        if self.configuration().monitoring.metrics_file is None:
+            return None
+        return self.services.export_metrics(self.configuration(), self.clock)
+
     @contextmanager
     def watching(self) -> Iterator[Display]:
         """A progress display on standard error for the duration; it shows nothing where none is wanted."""
