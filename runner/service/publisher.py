@@ -11,7 +11,7 @@ import threading
 from datetime import timedelta
 
 from runner.clock import Clock
-from runner.history.records import HistoryUnavailable
+from runner.errors import RunnerError
 from runner.history.state import StateDirectory
 from runner.model.task import Configuration
 from runner.service.ledger import Ledger
@@ -65,7 +65,7 @@ class Publisher:
             self._something.clear()
             try:
                 self._publish()
-            except (HistoryUnavailable, OSError) as error:
+            except (RunnerError, OSError) as error:
                 if self.trouble is None:
                     _log.warning("history is behind, nothing else is affected: %s", error)
                 self.trouble = str(error)
@@ -85,6 +85,7 @@ class Publisher:
             self._ending.wait(1.0 if self.trouble is None else wait)
 
     def _publish(self) -> None:
+        from runner.history.retention import prune_history
         from runner.history.store import open_history
 
         configuration = self._configuration
@@ -98,9 +99,8 @@ class Publisher:
                 ledger.mark_published(records)
             now = self._clock.now()
             if now - self._pruned_at >= PRUNE_EVERY:
-                retention = configuration.retention
-                history.prune(retention.keep_days, retention.keep_last, self._state)
-                ledger.forget(now - timedelta(days=retention.keep_days))
+                prune_history(configuration, history, self._state, self._clock)
+                ledger.forget(now - timedelta(days=configuration.retention.keep_days))
                 self._pruned_at = now
         finally:
             ledger.close()
