@@ -149,16 +149,19 @@ def _expected(
 def _expected_at_changes(behaviour: Behaviour) -> list[tuple[datetime, datetime, list[datetime]]]:
     """(window around a change, the slots of NIGHTS in it) for every change."""
     there, matches, found = ZoneInfo(behaviour.name), cron_matches(NIGHTS), []
-    for at, _ in behaviour.changes:
-        low, high = at - 42 * HOUR, at + 30 * HOUR
-        found.append((low, high, due(matches, watch(there, low, high, _step(there, low, high, longest=600)))))
+    offset = behaviour.offset or timedelta()
+    for at, changed in behaviour.changes:
+        assert changed is not None
+        # The change lies in the twelve hours before `at`; what it moves lies as far from it as clocks are moved.
+        reach = abs(changed - offset) + 8 * HOUR
+        low, high, offset = at - 12 * HOUR - reach, at + reach, changed
+        found.append((low, high, due(matches, watch(there, low, high, _step(there, low, high)))))
     return found
 
 
-def _step(zone: ZoneInfo, *instants: datetime, longest: int = 60) -> timedelta:
-    """The longest step that meets every full minute of local time (every tenth with 600): shorter than `longest`
-    where offsets are no multiple of it."""
-    seconds = longest
+def _step(zone: ZoneInfo, *instants: datetime) -> timedelta:
+    """The longest step that meets every full minute of local time: shorter than one where offsets have seconds."""
+    seconds = 60
     for instant in instants:
         offset = instant.astimezone(zone).utcoffset()
         assert offset is not None
