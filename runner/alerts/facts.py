@@ -39,8 +39,8 @@ def facts_of(
         "summary": _safe(execution.summary),
         "trigger": execution.trigger.value,
         "host": _safe(execution.host),
-        "started_at": _instant(datetime.fromisoformat(execution.started_at)),
-        "ended_at": _instant(datetime.fromisoformat(execution.ended_at)),
+        "started_at": instant_text(datetime.fromisoformat(execution.started_at)),
+        "ended_at": instant_text(datetime.fromisoformat(execution.ended_at)),
         "duration": format_duration(execution.duration_seconds),
         "source": _safe(f"{report.source.name} ({report.source.type}): {report.source.description}"),
         "destination": _safe(
@@ -87,7 +87,7 @@ def facts_of(
         "failures_before": before.failures_in_a_row,
         "failures_in_a_row": after.failures_in_a_row,
         "same_error_in_a_row": after.same_error_in_a_row,
-        "last_success_before": _instant(before.last_success_at),
+        "last_success_before": instant_text(before.last_success_at),
         "disabled": disabled,
         "disabled_reason": _safe(after.rest.reason) if disabled and after.rest is not None else "",
     }
@@ -128,6 +128,6 @@ def _safe(text: str) -> str:
     return terminal_safe(text)
 
 
-def _instant(instant: datetime | None) -> str:
+def instant_text(instant: datetime | None) -> str:
     """`2026-03-01 02:00:05 UTC`; "" when there is none."""
     return "" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC"

@@ -134,6 +134,7 @@ class _Running:
         self._hook = hook
         self._around = around
         self._mark = os.fsencode(mark)
+        self._endured = 0 if around.moment == BEFORE else around.level()
         self._reader, writer = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -162,13 +163,12 @@ class _Running:
     def to_its_end(self, kept: Kept) -> HookResult:
         clock, limit = self._around.clock, self._hook.timeout_seconds
         began = clock.monotonic()
-        endured = 0 if self._around.moment == BEFORE else self._around.level()
         overdue = stopped = False
         try:
             while not self._has_exited():
                 self._read(kept, _LOOK_EVERY_SECONDS)
                 overdue = clock.monotonic() - began >= limit
-                stopped = self._around.level() > endured
+                stopped = self._around.level() > self._endured
                 if overdue or stopped:
                     break
             # Its background processes end with it; one that made a session of its own (a daemon, a mount) may

@@ -16,6 +16,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.alerts.facts import Facts
+from runner.errors import Diagnostic
 from runner.model.wire import display
 
 SUBJECT_AT_MOST = 200
@@ -59,8 +60,8 @@ def compose(
     return _composed(_environment(None), name, facts)
 
 
-def check_templates(folder: str | None) -> list[str]:
-    """What is wrong with the user's templates, a sentence each; empty when they parse, or there are none.
+def check_templates(folder: str | None) -> list[Diagnostic]:
+    """What is wrong with the user's templates; empty when they parse, or there are none.
 
     A `.j2` file that no message uses is told, too, unless its name starts with `_`: those are for include.
     """
@@ -69,17 +70,20 @@ def check_templates(folder: str | None) -> list[str]:
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".j2"))
     except OSError as error:
-        return [f"notifications.templates: {folder} cannot be read: {error.strerror}"]
+        return [Diagnostic(folder, 1, 1, f"notifications.templates cannot be read: {error.strerror}")]
     environment = _environment(folder)
     faults = []
     for name in names:
         path = os.path.join(folder, name)
         if not name.startswith("_") and name.removesuffix(".j2") not in list(Template):
-            faults.append(f"{path}: no message has that name; there are {', '.join(Template)}")
+            known = ", ".join(f"{template}.j2" for template in Template)
+            faults.append(Diagnostic(path, 1, 1, "no message uses a template of this name", expected=known))
         try:
             environment.get_template(name)
+        except jinja2.TemplateSyntaxError as error:
+            faults.append(Diagnostic(path, error.lineno, 1, error.message or "it does not parse"))
         except (jinja2.TemplateError, OSError, UnicodeError) as error:
-            faults.append(f"{path}: {_words(error)}")
+            faults.append(Diagnostic(path, 1, 1, _words(error)))
     return faults
 
 

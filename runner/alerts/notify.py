@@ -168,6 +168,8 @@ def _without_secrets(text: str, url: str) -> str:
     line = " ".join(text.split()).rstrip(". ")
     status = re.search(r"error=(\d{3})\b", line)
     generic = f"{_GENERIC} (HTTP {status[1]})" if status else _GENERIC
+    if "connection error" in line.casefold():
+        generic = f"{_GENERIC}: no connection came about"
     if not line:
         return generic
     pieces = {piece for found in _PIECE.findall(url.partition("://")[2]) for piece in (found, unquote(found))}

@@ -82,6 +82,7 @@ def validate(session: Session, arguments: Namespace) -> int:
     """`validate`: every fault at once, or how much was declared."""
     try:
         configuration = session.configuration()
+        _check_templates(configuration)
     except ConfigurationError as error:
         if session.output.json:
             session.output.value(Validity(False, session.config_file, (), (), (), diagnostics_of(error)))
@@ -120,6 +121,16 @@ def validate(session: Session, arguments: Namespace) -> int:
         lines += next_lines(schedules, session.page)
     session.output.result(lines)
     return ExitCode.DONE
+
+
+def _check_templates(configuration: Configuration) -> None:
+    """The message templates, where there are own ones. Raises ConfigurationError when one does not parse."""
+    if configuration.notifications.templates is not None:
+        from runner.alerts.messages import check_templates
+
+        faults = check_templates(configuration.notifications.templates)
+        if faults:
+            raise ConfigurationError(faults)
 
 
 def _schedules(session: Session, configuration: Configuration, count: int) -> tuple[TaskSchedule, ...]:

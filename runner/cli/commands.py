@@ -433,6 +433,27 @@ COMMANDS = (
         ),
     ),
     Command(
+        name="notify",
+        group=UNATTENDED,
+        summary="Try out the channels of notifications, or send the digest.",
+        description=(
+            "`test` sends a short message to the channels that are named, or to all that the configuration declares, and "
+            "says of each whether its service took it. `digest` sends the summary of all tasks now: to the channels that "
+            "are named, or to those of notifications.digest; with --print it is only shown. `serve` sends it by itself."
+        ),
+        handler="runner.cli.command_notify:notify",
+        positionals=(
+            Positional("WHAT", "test or digest.", choices=("test", "digest")),
+            Positional("CHANNEL", "Only these channels.", Count.ANY),
+        ),
+        options=(Option(("--print",), "digest: show it and send nothing."),),
+        examples=(
+            ("sync-runner notify test", "does every channel work?"),
+            ("sync-runner notify digest --print", "how do all tasks stand?"),
+        ),
+        exit_codes=(ExitCode.DONE, ExitCode.USAGE, ExitCode.ACTIONS_FAILED),
+    ),
+    Command(
         name="explain",
         group=UNDERSTAND,
         summary="Say why a path is copied, changed, deleted or left alone.",

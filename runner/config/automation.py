@@ -261,6 +261,13 @@ def _build_hook(node: Node, faults: Faults) -> Hook:
         key: text_of(member.node) or ""
         for key, member in (variables.members if isinstance(variables, Mapping) else {}).items()
     }
+    for name, member in (variables.members if isinstance(variables, Mapping) else {}).items():
+        if name.startswith("SYNC_RUNNER_"):
+            faults.add(
+                member.key, f"{name} is set by the runner", expected="another name: SYNC_RUNNER_* is its own"
+            )
+        elif not name or "=" in name or "\0" in name:
+            faults.add(member.key, "this is no name of an environment variable")
     timeout = section.seconds("timeout")
     return Hook(argv, Hook(()).timeout_seconds if timeout is None else timeout, environment)
 

@@ -146,13 +146,13 @@ def test_validation_of_templates(tmp_path: Path) -> None:
     assert check_templates(str(tmp_path)) == []
     (tmp_path / "guard.j2").write_text("a\n{% endfor %}")
     (tmp_path / "sucess.j2").write_text("never used")
-    assert check_templates(str(tmp_path)) == [
-        f"{tmp_path}/guard.j2: line 2: Encountered unknown tag 'endfor'.",
-        f"{tmp_path}/sucess.j2: no message has that name; there are failure, recovery, guard, partial, always, "
-        "disabled, digest, test",
+    assert [fault.render() for fault in check_templates(str(tmp_path))] == [
+        f"{tmp_path}/guard.j2:2:1: Encountered unknown tag 'endfor'.",
+        f"{tmp_path}/sucess.j2:1:1: no message uses a template of this name\n"
+        "  expected: failure.j2, recovery.j2, guard.j2, partial.j2, always.j2, disabled.j2, digest.j2, test.j2",
     ]
-    assert check_templates(str(tmp_path / "gone")) == [
-        f"notifications.templates: {tmp_path}/gone cannot be read: No such file or directory"
+    assert [fault.render() for fault in check_templates(str(tmp_path / "gone"))] == [
+        f"{tmp_path}/gone:1:1: notifications.templates cannot be read: No such file or directory"
     ]
 
 

@@ -32,8 +32,10 @@ def test_the_examples_are_known() -> None:
         "examples/filters.yaml",
         "examples/full.yaml",
         "examples/guards.yaml",
+        "examples/hooks.yaml",
         "examples/migrate-from-datasync.yaml",
         "examples/minimal.yaml",
+        "examples/notifications.yaml",
     ]
 
 
