@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,36 @@ def test_nobody_else_is_answered(serving: Serving) -> None:
     )
     assert asked.stdout.strip() in ("0", ""), asked
     assert serving.status() is not None
+
+
+def test_killed_at_any_moment_the_next_service_knows_and_goes_on(serving: Serving) -> None:
+    """From before the execution has an id to its verification: each kill a little later than the one before."""
+    serving.fill(300, 20_000)
+    phases = set()
+    for attempt in range(8):
+        serving.configure(
+            f"  a: {{source: source, destination: one{attempt}, options: {{bandwidth: 4MiB/s}}}}\n",
+            locations=f"  one{attempt}: {{type: local, path: ./one{attempt}}}\n",
+        )
+        serving.start()
+        client = subprocess.Popen(
+            [sys.executable, "-m", "runner", "run", "a"],
+            cwd=serving.folder, env=serving.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        serving.until(lambda: (serving.status() or {})["running"])
+        threading.Event().wait(0.3 * attempt)
+        status = serving.status()
+        assert status is not None and serving.process is not None
+        phases |= {one.get("phase") for one in status["running"]}
+        serving.process.kill()
+        serving.process.wait()
+        client.wait(60)
+        serving.start()
+        assert serving.history("--limit", "100") == [] or all(
+            row["status"] != "RUNNING" for row in serving.history("--limit", "100")
+        )
+        assert serving.command("run", "a", "-q").returncode == 0
+        assert serving.command("check", "a").returncode == 0
+        assert not list(serving.folder.glob(f"one{attempt}/.sync-runner*"))
+        assert serving.stop() == 0
+    assert len(phases) >= 3, phases
