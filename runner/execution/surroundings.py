@@ -1,4 +1,4 @@
-"""What a task declares around its executions, as far as it declares anything: a task that does not loads nothing."""
+"""What is declared around executions, as far as anything is: where nothing is, nothing is loaded."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 class Surroundings:
-    """Hooks, pings and notifications of one execution. A verification, which changes nothing, has none."""
+    """Hooks, pings and notifications of one execution, of which a verification, which changes nothing, has none; and
+    its trace."""
 
     def __init__(self, task: Task, context: Context, trigger: Trigger) -> None:
         self._task = task
+        self._context = context
         self._trigger = trigger
         self._around: Around | None = None
         if trigger is not Trigger.VERIFY and task.automation.acts_around:
@@ -29,7 +31,7 @@ class Surroundings:
                 context.configuration,
                 context.environment,
                 context.clock,
-                lambda text: context.subscriber(Message("warning", text)),
+                self._warn,
                 lambda: context.cancellation.level,
             )
 
@@ -40,8 +42,15 @@ class Surroundings:
 
     def ended(self, report: Report, folder: str, standings: tuple[Standing, Standing] | None) -> None:
         """`standings`: the task's before and after this execution; None when they could not be written."""
-        if self._around is None:
-            return
-        before, after = standings or (Standing(self._task.name), Standing(self._task.name))
-        disabled = after.rest is not None and before.rest is None
-        self._around.ended(report, folder, before, after, disabled)
+        if self._around is not None:
+            before, after = standings or (Standing(self._task.name), Standing(self._task.name))
+            disabled = after.rest is not None and before.rest is None
+            self._around.ended(report, folder, before, after, disabled)
+        settings = self._context.configuration.monitoring
+        if settings.traces_endpoint is not None:
+            from runner.monitoring.traces import export_report
+
+            export_report(report, settings, self._context.environment, self._warn)
+
+    def _warn(self, text: str) -> None:
+        self._context.subscriber(Message("warning", text))

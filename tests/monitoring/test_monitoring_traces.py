@@ -131,7 +131,8 @@ def test_what_refuses_is_told_once_and_without_the_address(
     assert capfd.readouterr() == ("", "")
 
 
-def test_nobody_there(capfd: pytest.CaptureFixture[str]) -> None:
+def test_nobody_there(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "WAIT_SECONDS", 1.0)
     with socket.socket() as taken:
         # Bound and not listening: nobody answers there, and nobody else comes to.
         taken.bind(("127.0.0.1", 0))
