@@ -8,12 +8,18 @@ from typing import Any
 import msgspec
 
 from runner.agents.jobs import WorkOrder
-from runner.model.task import Secret
+from runner.model.automation import Automation
+from runner.model.secret import Secret
 from runner.model.wire import decode_line, to_json_value
 
 
 def encode_order(order: WorkOrder) -> bytes:
-    """The order as one JSON object; each secret as {"$secret": value, "reference": text}."""
+    """The order as one JSON object; each secret as {"$secret": value, "reference": text}.
+
+    What happens around executions stays here: a worker tells nobody anything and needs none of those secrets.
+    """
+    task = msgspec.structs.replace(order.task, automation=Automation())
+    order = msgspec.structs.replace(order, task=task)
     return msgspec.json.encode(to_json_value(_with_options(order, _revealed)))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from runner.agents.jobs import WorkOrder
@@ -24,6 +25,7 @@ from runner.errors import EntryCode, EntryError, LocationUnavailableError
 from runner.locations.protocol import OpenSettings
 from runner.locations.registry import Registry
 from runner.model.action import Action, ActionKind, Outcome, OutcomeStatus, Stage
+from runner.model.automation import Automation, Pings
 from runner.model.difference import Reason
 from runner.model.entry import Entry
 from runner.model.task import FilterSettings, Guards, LocationSettings, Secret, Task, TaskOptions
@@ -377,6 +379,16 @@ def test_an_order_crosses_the_border_with_its_secrets_wrapped() -> None:
     assert back == order
     secret = back.task.source.options["keys"]["password"]
     assert (str(secret), secret.reveal(), secret.reference) == ("***", "hunter2", "env.P")
+
+
+def test_what_happens_around_executions_stays_outside() -> None:
+    task = task_between("/s", "/d")
+    around = Automation(pings=Pings(start=Secret("https://hc.example/hunter2", "env.P")))
+    payload = encode_order(
+        WorkOrder(msgspec.structs.replace(task, automation=around), PerformSettings(EXECUTION), 5)
+    )
+    assert b"hunter2" not in payload
+    assert decode_order(payload).task == task
 
 
 def test_the_page_is_shared_by_handle() -> None:
