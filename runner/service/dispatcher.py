@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
@@ -93,6 +94,8 @@ class Dispatcher:
         self.waiting: list[Waiting] = []
         self.running: dict[int, Running] = {}
         self.blocked: dict[int, Blocked] = {}
+        self.outcomes: Counter[SlotOutcome] = Counter()
+        """How many slots came to which end since this service began; a slot that came to two counts for both."""
 
     # -- configuration -------------------------------------------------------------------------------------
 
@@ -382,6 +385,8 @@ class Dispatcher:
         reason: str = "",
         execution_id: str | None = None,
     ) -> None:
+        if outcome is not SlotOutcome.QUEUED:
+            self.outcomes[outcome] += 1
         self._ledger.note(
             SlotRecord(
                 task=task,

@@ -32,6 +32,7 @@ from runner.service.answers import (
     WaitingExecution,
 )
 from runner.service.clockwork import Clockwork
+from runner.service.digest import DigestClock, send_in_background
 from runner.service.dispatcher import Dispatcher
 from runner.service.door import Reply, Request, ServiceSocket
 from runner.service.handover import Order, Said
@@ -42,6 +43,7 @@ from runner.service.queue import Demands, Waiting
 from runner.service.recovery import Survey
 from runner.service.reload import Watched
 from runner.service.systemd import Systemd, without_notify_socket
+from runner.service.vitals import open_http
 
 TURN_SECONDS = 1.0
 JUMP_SECONDS = 2.0
@@ -89,7 +91,7 @@ class Service:
         self._stopping_since: float | None = None
         self._stop_level = 0
         self._offset = self._clock_offset()
-        self._turned_at = float("-inf")
+        self._turned_at = clock.monotonic()
         self._trouble: str | None = None
         self.live: dict[int, Live] = {}
         self.ledger = Ledger(self.state.ledger_file)
@@ -104,6 +106,7 @@ class Service:
         self._clockwork = Clockwork(lambda: self.put(self._advance), self.dispatcher.next_start)
         self.publisher = Publisher(configuration, self.state, self.state.ledger_file, clock)
         self._bandwidths: dict[int, int] = {}
+        self._digest = DigestClock(configuration, self.started_at)
 
     # -- from other threads and signal handlers ------------------------------------------------------------
 
@@ -128,6 +131,7 @@ class Service:
         self._clockwork.start()
         self.publisher.start()
         door = ServiceSocket(self.state.service_socket, self.ask)
+        http = open_http(self)
         try:
             self._advance()
             self._systemd.tell("READY=1", f"STATUS={self._in_short()}")
@@ -137,6 +141,8 @@ class Service:
         finally:
             self._systemd.tell("STOPPING=1")
             door.close()
+            if http is not None:
+                http.close()
             self._clockwork.stop()
             for number in list(self.live):
                 self._launcher.kill(number)
@@ -166,6 +172,11 @@ class Service:
         else:
             self._take_over(configuration)
         self._systemd.tell("READY=1", f"STATUS={self._in_short()}")
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service was told to stop."""
+        return self._stopping_since is not None
 
     @property
     def heartbeat(self) -> float:
@@ -244,6 +255,8 @@ class Service:
             if self._watched.changed():
                 self.reload()
             self._advance()
+            if self._digest.is_due(self.clock.now()):
+                send_in_background(self.configuration, self.state.history_file, self.clock)
         else:
             self._mind_the_drain()
 
@@ -457,6 +470,7 @@ class Service:
         self._watched = Watched(configuration.files)
         self.dispatcher.configure(configuration.tasks, configuration.service.executions, self.clock.now())
         self.publisher.configure(configuration)
+        self._digest = DigestClock(configuration, self.clock.now())
         self._advance()
         _log.info("the configuration was loaded anew: %s", self._in_short())
 

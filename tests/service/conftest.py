@@ -101,9 +101,9 @@ tasks:
         found = json.loads(self.command("history", "--json", *arguments).stdout)
         return list(reversed(found["executions"]))
 
-    def until(self, condition: Callable[[], object]) -> None:
+    def until(self, condition: Callable[[], object], patience_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until that holds; fails with the service's log when it does not in time."""
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + patience_seconds
         while not condition():
             if time.monotonic() > end or (self.process is not None and self.process.poll() not in (None, 0)):
                 pytest.fail(f"it did not come to that; the service's log:\n{self.log.read_text()}")
