@@ -111,10 +111,11 @@ def _run(session: Session, task: Task, cancellation: Cancellation, arguments: Na
                 report = run_in_service(session, client, task.name, arguments.accept, limit)
             finally:
                 client.close()
-            if report.execution.exit_code == ExitCode.INTERRUPTED:
-                # Ctrl-C ends the row of tasks, too.
-                cancellation.request()
-            return _shown(session, report)
+            if report is not None:
+                if report.execution.exit_code == ExitCode.INTERRUPTED:
+                    # Ctrl-C ends the row of tasks, too.
+                    cancellation.request()
+                return _shown(session, report)
     return _executed(
         session, cancellation, arguments.accept, lambda context: session.services.run_task(task, context)
     )

@@ -1,7 +1,7 @@
 """The generated pages of the documentation: `python -m runner.cli.reference docs/` writes them all.
 
 cli.md comes from the command table, sync-yaml.md from the schemas, exit-codes.md and error-codes.md from
-runner.errors and the guards. A test holds the committed pages to this module.
+runner.errors and the guards, metrics.md from the table of metrics. A test holds the committed pages to this module.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from runner.cli.commands import COMMANDS
 from runner.cli.endings import GRAVEST_FIRST
 from runner.cli.help import reference as command_reference
 from runner.cli.reference_locations import pages as location_pages
+from runner.cli.reference_metrics import metrics_page
 from runner.config.reference import render_reference
 from runner.errors import (
     ENTRY_CODE_MEANINGS,
@@ -161,6 +162,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "sync-yaml.md": lambda: render_reference(Registry()),
     "exit-codes.md": exit_codes_page,
     "error-codes.md": error_codes_page,
+    "metrics.md": metrics_page,
 }
 
 

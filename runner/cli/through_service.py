@@ -12,7 +12,7 @@ from runner.cli.signals import draining
 from runner.errors import LocationUnavailableError, LockHeldError, RunnerError, UsageError
 from runner.model.events import Message
 from runner.model.execution import Report
-from runner.service.answers import Refused
+from runner.service.answers import ELSEWHERE, Refused
 from runner.service.door import Client, Request
 from runner.service.handover import Said, event_of
 
@@ -24,13 +24,20 @@ def service_client(session: Session) -> Client | None:
 
 def run_in_service(
     session: Session, client: Client, task: str, accept: Sequence[str], bandwidth: int | None
-) -> Report:
+) -> Report | None:
     """Have the service run a task and wait for its end; the first Ctrl-C cancels it, the second at once.
+
+    None when the service works with another configuration: then it is not for it.
 
     Raises LockHeldError, UsageError when the service refuses; LocationUnavailableError when it goes away meanwhile.
     """
     request = Request(
-        "run", task=task, accept=tuple(accept), follow=True, bandwidth_bytes_per_second=bandwidth
+        "run",
+        task=task,
+        configuration_file=session.configuration().file,
+        accept=tuple(accept),
+        follow=True,
+        bandwidth_bytes_per_second=bandwidth,
     )
     execution_id: str | None = None
     ended = False
@@ -38,7 +45,10 @@ def run_in_service(
         try:
             for answer in client.ask(request, patient=True):
                 if "error" in answer:
-                    raise _error_of(msgspec.convert(answer, Refused))
+                    refused = msgspec.convert(answer, Refused)
+                    if refused.code == ELSEWHERE:
+                        return None
+                    raise _error_of(refused)
                 if "accepted" in answer:
                     if answer.get("waits_for"):
                         display(Message("info", f"task {task} waits: {answer['waits_for']}"))

@@ -6,6 +6,9 @@ from datetime import datetime
 
 import msgspec
 
+ELSEWHERE = "elsewhere"
+"""The code of a refusal: the service works with another configuration."""
+
 
 class RunningExecution(msgspec.Struct, frozen=True):
     """An execution that runs. Figures are those of its present phase, None before there are any."""

@@ -27,10 +27,14 @@ PATH_BYTES_AT_MOST = 100
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a client wants: `verb` is status, run, cancel, reload or wake. `follow`: tell how the execution goes on."""
+    """What a client wants: `verb` is status, run, cancel, reload or wake. `follow`: tell how the execution goes on.
+
+    `configuration_file` is the client's: a service that works with another one does not run its tasks.
+    """
 
     verb: str
     task: str | None = None
+    configuration_file: str | None = None
     accept: tuple[str, ...] = ()
     follow: bool = False
     now: bool = False

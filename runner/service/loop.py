@@ -23,6 +23,7 @@ from runner.locations.registry import Registry
 from runner.model.entry import Phase
 from runner.model.task import BandwidthWindow, Configuration, Task
 from runner.service.answers import (
+    ELSEWHERE,
     Accepted,
     Done,
     NextStart,
@@ -420,6 +421,8 @@ class Service:
     def _run_request(self, request: Request, reply: Reply) -> object | None:
         if self._stopping_since is not None:
             return Refused("the service is being stopped")
+        if request.configuration_file not in (None, self.configuration.file):
+            return Refused(f"the service works with {self.configuration.file}", ELSEWHERE)
         if self._watched.changed_at_once():
             self.reload()
         if request.task not in self.configuration.tasks:

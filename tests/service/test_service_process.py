@@ -54,6 +54,12 @@ def test_run_goes_through_the_service_and_is_answered(serving: Serving) -> None:
     assert here.returncode == 0
     assert serving.log.read_text().count("task a starts") == 1
     assert serving.command("run", "b").returncode == 2
+    # Another configuration of the same state folder is not the service's.
+    other = serving.folder / "other.yaml"
+    other.write_text((serving.folder / "sync.yaml").read_text().replace("./one", "./three"))
+    assert serving.command("run", "a", "-c", "other.yaml").returncode == 0
+    assert serving.log.read_text().count("task a starts") == 1
+    assert len(list(serving.folder.glob("three/f*"))) == 3
 
 
 def test_only_one_service_works_with_a_state_folder(serving: Serving) -> None:
