@@ -95,7 +95,7 @@ class Around:
         ):
             around = self._surroundings(moment, folder, variables)
             for failure in hooks.run_all(chosen, around):
-                self._warn(f"task {self._task.name}: {failure}")
+                self._warn(f"{failure} (task {self._task.name})")
 
     def _surroundings(self, moment: str, folder: str, variables: Mapping[str, str]) -> hooks.Surroundings:
         return hooks.Surroundings(
@@ -132,7 +132,9 @@ class Around:
                 earlier.join()
             failure = pings.ping(url, self._environment, self._clock, body)
             if failure is not None:
-                self._failed_pings.append(f"the ping {name} was not taken: {failure}")
+                self._failed_pings.append(
+                    f"the ping {name} of task {self._task.name} was not taken: {failure}"
+                )
 
         self._ping = threading.Thread(target=fetch, name=f"ping-{name}", daemon=True)
         self._ping.start()
@@ -141,9 +143,11 @@ class Around:
         if self._ping is not None:
             self._ping.join(max(0.0, began + WAIT_SECONDS - self._clock.monotonic()))
             if self._ping.is_alive():
-                self._failed_pings.append(f"a ping was given up after {WAIT_SECONDS:g} s")
+                self._failed_pings.append(
+                    f"a ping of task {self._task.name} was given up after {WAIT_SECONDS:g} s"
+                )
         for failure in self._failed_pings:
-            self._warn(f"task {self._task.name}: {failure}")
+            self._warn(failure)
 
     # -- notifications -------------------------------------------------------------------------------------
 
@@ -170,14 +174,14 @@ class Around:
                 sending.send(name, settings.channels[name], message, _KINDS[occasion])
         except Exception as error:
             # A defect here is worth a warning, not an execution's result. Its text may hold anything.
-            self._warn(f"task {self._task.name}: no notification was sent: {type(error).__name__}")
+            self._warn(f"no notification of task {self._task.name} was sent: {type(error).__name__}")
             return lambda: None
 
         def finish() -> None:
             for sent in sending.wait(WAIT_SECONDS):
                 if sent.error is not None:
                     self._warn(
-                        f"task {self._task.name}: channel {sent.channel} was not told: {terminal_safe(sent.error)}"
+                        f"channel {sent.channel} was not told of task {self._task.name}: {terminal_safe(sent.error)}"
                     )
 
         return finish

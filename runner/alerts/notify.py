@@ -130,8 +130,8 @@ def _notify(url: str, message: Message, kind: str) -> bool | None:
         sender.notify(
             title=message.subject,
             body=message.body,
-            notify_type=apprise.NotifyType(kind),
-            body_format=apprise.NotifyFormat.TEXT,
+            notify_type=kind,
+            body_format="text",
         )
     )
 

@@ -219,8 +219,8 @@ def test_after_and_on_error_change_nothing(place: Place) -> None:
     place.declare(hooks={"after": [["sh", "-c", "echo thaw failed; exit 3"], ["no-such-program"]]})
     code, _, stderr = place.call("run")
     assert code == 0
-    assert "warning: task t: hook 1 of after, sh, ended with code 3: thaw failed" in stderr
-    assert "warning: task t: hook 2 of after, no-such-program, is not found in PATH" in stderr
+    assert "warning: hook 1 of after, sh, ended with code 3: thaw failed (task t)" in stderr
+    assert "warning: hook 2 of after, no-such-program, is not found in PATH" in stderr
 
 
 def test_plan_check_and_verify_start_nothing_and_tell_nobody(place: Place) -> None:
@@ -267,8 +267,8 @@ def test_a_receiver_that_hangs_holds_nothing_up_for_long(
     place.declare(notify=[{"to": "ops", "on": ["always"]}], pings={"success": "{{ secret_env('CHECK') }}"})
     code, _, stderr = place.call("run")
     assert code == 0
-    assert "warning: task t: channel ops was not told: the service did not answer within 0.5 s" in stderr
-    assert "warning: task t: a ping was given up after 0.5 s" in stderr
+    assert "warning: channel ops was not told of task t: the service did not answer within 0.5 s" in stderr
+    assert "warning: a ping of task t was given up after 0.5 s" in stderr
     assert SECRET not in stderr
 
 
@@ -289,7 +289,7 @@ def test_no_secret_is_printed_or_kept_by_the_real_command(place: Place) -> None:
     )
     assert ran.returncode == 0
     assert "channel ops was not told" in ran.stderr
-    assert "the ping success was not taken: it answered with HTTP 403" in ran.stderr
+    assert "the ping success of task t was not taken: it answered with HTTP 403" in ran.stderr
     assert SECRET not in ran.stdout + ran.stderr
     kept = [path for path in (place.folder / ".sync-runner").rglob("*") if path.is_file()]
     assert any(path.name == "hooks.log" for path in kept)
