@@ -64,7 +64,7 @@ def test_mail_arrives_and_names_are_no_markup() -> None:
     assert str(make_header(decode_header(mail["Subject"]))) == "Größe: photos failed"
     assert "ops@example.com" in mail["To"]
     texts = {part.get_content_type(): content(part) for part in mail.walk() if not part.is_multipart()}
-    assert texts.pop("text/plain").replace("\r\n", "\n").strip() == MESSAGE.body
+    assert texts.pop("text/plain").split() == MESSAGE.body.split()
     # Older versions of Apprise add a page, too: names are escaped there.
     assert [kind for kind, text in texts.items() if "<script>" in text] == []
 
