@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from runner.errors import EntryCode, ExitCode
-from runner.history.standing import Standing
+from runner.errors import ExitCode
+from runner.history.standing import Standing, ended_by_itself
 from runner.model.automation import NotifyRule, Occasion
 from runner.model.entry import Phase
-from runner.model.execution import NOT_BY_A_PERSON, Report
+from runner.model.execution import Report
 
 MOST_TELLING_FIRST = (
     Occasion.GUARD,
@@ -41,16 +41,6 @@ def occasions_of(report: Report, before: Standing, after: Standing) -> frozenset
     if report.counters.actions_done > 0:
         found.add(Occasion.PARTIAL)
     return frozenset(found)
-
-
-def ended_by_itself(report: Report) -> bool:
-    """Whether a time limit cancelled it, and no person."""
-    return any(
-        problem.code is EntryCode.CANCELLED
-        and not problem.path
-        and problem.message.startswith(NOT_BY_A_PERSON)
-        for problem in report.problems
-    )
 
 
 def most_telling(occasions: frozenset[Occasion]) -> Occasion:

@@ -82,7 +82,7 @@ def validate(session: Session, arguments: Namespace) -> int:
     """`validate`: every fault at once, or how much was declared."""
     try:
         configuration = session.configuration()
-        _check_templates(configuration)
+        check_message_templates(configuration)
     except ConfigurationError as error:
         if session.output.json:
             session.output.value(Validity(False, session.config_file, (), (), (), diagnostics_of(error)))
@@ -123,7 +123,7 @@ def validate(session: Session, arguments: Namespace) -> int:
     return ExitCode.DONE
 
 
-def _check_templates(configuration: Configuration) -> None:
+def check_message_templates(configuration: Configuration) -> None:
     """The message templates, where there are own ones. Raises ConfigurationError when one does not parse."""
     if configuration.notifications.templates is not None:
         from runner.alerts.messages import check_templates

@@ -19,6 +19,7 @@ from runner.units import format_rate, parse_duration, parse_rate
 
 if TYPE_CHECKING:
     from runner.history.started import Started
+    from runner.model.task import Configuration
     from runner.service.loop import Service
 
 TASKS_OWN = "default"
@@ -43,7 +44,7 @@ def serve(session: Session, arguments: Namespace) -> int:
     """`serve`: until SIGTERM or Ctrl-C."""
     from runner.service.only_one import only_service
 
-    configuration = session.configuration()
+    configuration = _usable(session.configuration())
     state = session.services.state(configuration)
     state.prepare()
     with only_service(state):
@@ -52,14 +53,28 @@ def serve(session: Session, arguments: Namespace) -> int:
             session.registry(),
             session.clock,
             session.environment,
-            lambda: session.services.load_configuration(
-                session.config_file, session.registry(), session.environment
+            lambda: _usable(
+                session.services.load_configuration(
+                    session.config_file, session.registry(), session.environment
+                )
             ),
             (session.flags.log_level, session.flags.log_format),
         )
         with _signals(service):
             service.run()
     return ExitCode.DONE
+
+
+def _usable(configuration: Configuration) -> Configuration:
+    """The configuration, when what only shows at the first alarm is there, too. Raises RunnerError."""
+    from runner.cli.command_configuration import check_message_templates
+
+    check_message_templates(configuration)
+    if configuration.notifications.channels:
+        from runner.alerts.notify import require_apprise
+
+        require_apprise()
+    return configuration
 
 
 def cancel(session: Session, arguments: Namespace) -> int:

@@ -130,7 +130,9 @@ class ExecutionRecord:
 
     def destination_lock(self) -> DestinationLock:
         """One writer per destination. A context manager that raises LockHeldError."""
-        return destination_lock(self.task, self.context, self.execution_id)
+        lock = destination_lock(self.task, self.context, self.execution_id)
+        self._watch.beat = lock.beat
+        return lock
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[None]:

@@ -16,9 +16,10 @@ from datetime import datetime
 
 import msgspec
 
+from runner.errors import EntryCode
 from runner.history.state import StateDirectory
 from runner.model.entry import Phase
-from runner.model.execution import Counters, Report, Trigger
+from runner.model.execution import NOT_BY_A_PERSON, Counters, Report, Trigger
 from runner.model.wire import decode_line, encode_line
 
 _SUFFIX = ".standing.json"
@@ -99,8 +100,18 @@ def error_signature(report: Report) -> str | None:
     return " ".join([f"exit {execution.exit_code}", *guards, *codes, *findings])
 
 
+def ended_by_itself(report: Report) -> bool:
+    """Whether a time limit cancelled it, and no person."""
+    return any(
+        problem.code is EntryCode.CANCELLED
+        and not problem.path
+        and problem.message.startswith(NOT_BY_A_PERSON)
+        for problem in report.problems
+    )
+
+
 def after_execution(before: Standing, report: Report, disable_after: int = 0) -> Standing:
-    """The standing once this report is written. Pure. A cancelled execution breaks no row and adds to none.
+    """The standing once this report is written. Pure. One that a person cancelled breaks no row and adds to none.
 
     After `disable_after` failures in a row with the same error the schedule rests (0: never); a success ends a rest
     that came about so, never one that a user asked for.
@@ -132,7 +143,7 @@ def after_execution(before: Standing, report: Report, disable_after: int = 0) ->
             last_success_at=ended_at,
             rest=before.rest if before.rest is not None and before.rest.by == BY_USER else None,
         )
-    if execution.status is Phase.CANCELLED:
+    if execution.status is Phase.CANCELLED and not ended_by_itself(report):
         return now
     error = error_signature(report)
     in_a_row = before.same_error_in_a_row + 1 if error == before.error else 1

@@ -142,4 +142,4 @@ class Report(msgspec.Struct, frozen=True):
 
 LISTED_AT_MOST = 10_000
 NOT_BY_A_PERSON = "stopped: "
-"""How the reason begins for which an execution was cancelled by a time limit or by the service, not by a person."""
+"""How the reason begins for which an execution was cancelled by a time limit, not by a person."""

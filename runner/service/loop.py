@@ -50,7 +50,7 @@ TURN_SECONDS = 1.0
 JUMP_SECONDS = 2.0
 UNDO_AFTER_SECONDS = 10.0
 KILL_AFTER_SECONDS = 30.0
-STOPPING = "stopped: the service is being stopped; the next execution goes on from here"
+STOPPING = "the service is being stopped; the next execution goes on from here"
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Serving
+from serving import Serving
 
 pytestmark = pytest.mark.slow
 

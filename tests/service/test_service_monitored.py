@@ -10,8 +10,8 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from conftest import Serving
 from prometheus_client.parser import text_string_to_metric_families
+from serving import Serving
 
 pytestmark = pytest.mark.slow
 

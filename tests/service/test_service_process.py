@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Serving
+from serving import Serving
 
 pytestmark = pytest.mark.slow
 
