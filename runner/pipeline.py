@@ -6,6 +6,7 @@ Every function takes a task and a Context; none prints. A run always ends in a R
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,8 @@ def run_task(task: Task, context: Context, trigger: Trigger = Trigger.MANUAL) ->
             ):
                 record.enter(Phase.PREPARING)
                 with contextlib.closing(PlanWriter()) as writer:
-                    reader = record.keep_plan(_prepare(task, context, endpoints, writer, crew))
+                    prepared = _prepare(task, context, endpoints, writer, crew, applies=True)
+                    reader = record.keep_plan(prepared)
                 record.refuse_if_guarded()
                 _carry_out(task, record, endpoints, crew, reader)
         return record.report()
@@ -167,9 +169,19 @@ def read_plan_summary(plan_file: str) -> PlanSummary:
 # -- steps ---------------------------------------------------------------------------------------------------
 
 
-def _prepare(task: Task, context: Context, endpoints: Endpoints, writer: PlanWriter, crew: Crew) -> Prepared:
+def _prepare(
+    task: Task,
+    context: Context,
+    endpoints: Endpoints,
+    writer: PlanWriter,
+    crew: Crew,
+    *,
+    applies: bool = False,
+) -> Prepared:
     selection = read_selection(task, context, crew.now_ns)
     told = circumstances(task, context)
+    if applies:
+        told = dataclasses.replace(told, on_listed=crew.listening(told.on_listed))
     prepared = prepare(task, endpoints, selection, told, writer, workers=crew.pool)
     totals = prepared.trailer.totals
     context.subscriber(Planned(totals.changes, totals.bytes_to_write))

@@ -87,7 +87,16 @@ class S3Client:
 
     def exists(self) -> bool:
         try:
-            # A HEAD of the bucket would have no body to say why it was refused.
+            # Cheaper than a listing, which some servers begin by sorting the whole bucket; each worker asks.
+            self._requests.call("HEAD", None, "look at")
+            return True
+        except ConditionFailedError:
+            pass
+        except EntryError as error:
+            if error.disposition is Disposition.RETRY or error.entry_code is EntryCode.TIMEOUT:
+                raise
+        try:
+            # The answer to a HEAD has no body to say why it was refused; and some may list a prefix only.
             self.list_page(self.options.prefix, limit=1)
         except EntryError as error:
             if error.entry_code in (EntryCode.NOT_FOUND, EntryCode.UNAVAILABLE) and (

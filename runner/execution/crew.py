@@ -24,6 +24,8 @@ INLINE_BYTES = 8 << 20
 REMOTE_INLINE_ACTIONS = 4
 ALONE_ACTIONS = 2
 """So few (a file and its folder) are done in this process whatever their size: one worker of a pool would have work."""
+EARLY_ENTRIES = 4_000
+"""So many entries more at the source than at the destination, in two listings that go side by side, will be work."""
 REMOTE_PAIRS = 8
 LOCAL_PROCESSES = 8
 """Worker processes at most where nothing waits for a network, unless the task says more."""
@@ -87,6 +89,18 @@ class Crew:
                 self._order, self._size, self._page, self._bandwidth, self._context.clock, self.tick
             )
         return self._pool
+
+    def listening(self, on_listed: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        """`on_listed`, and workers that get ready while listings of a network go on, once there is much for them."""
+        if not self._remote or self._in_process_only:
+            return on_listed
+
+        def hear(source: int, destination: int) -> None:
+            on_listed(source, destination)
+            if source - destination >= EARLY_ENTRIES:
+                self.pool()
+
+        return hear
 
     def inline(self) -> InlineWorkers:
         """This process."""

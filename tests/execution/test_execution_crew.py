@@ -12,7 +12,7 @@ from runner_plugins.local.driver import DRIVER as LOCAL
 from runner_plugins.s3.driver import S3
 
 from runner.agents.worker import DESCRIPTORS_A_THREAD, _working_threads
-from runner.execution.crew import LOCAL_PROCESSES, REMOTE_CONCURRENCY, _pool_shape
+from runner.execution.crew import EARLY_ENTRIES, LOCAL_PROCESSES, REMOTE_CONCURRENCY, Crew, _pool_shape
 from runner.model.task import LocationSettings
 
 DISK = LOCAL.capabilities(LocationSettings("disk", "local", {"path": "/data"}, "/"))
@@ -76,3 +76,27 @@ def test_no_more_threads_than_there_are_descriptors_for(
     assert _working_threads(16) == threads
     assert limits in ([], [(raised_to or soft, hard)])
     assert (raised_to is None) or limits
+
+
+@pytest.mark.parametrize(
+    ("remote", "in_process_only", "listed", "begun"),
+    [
+        (True, False, [(2_000, 0), (EARLY_ENTRIES, 0), (2 * EARLY_ENTRIES, 0)], True),
+        (True, False, [(EARLY_ENTRIES, 1), (10 * EARLY_ENTRIES, 10 * EARLY_ENTRIES)], False),
+        (True, True, [(EARLY_ENTRIES, 0)], False),
+        (False, False, [(EARLY_ENTRIES, 0)], False),
+    ],
+)
+def test_workers_get_ready_while_a_network_is_listed_and_much_is_missing(
+    remote: bool, in_process_only: bool, listed: list[tuple[int, int]], begun: bool
+) -> None:
+    crew: Any = object.__new__(Crew)
+    crew._remote, crew._in_process_only = remote, in_process_only
+    asked: list[None] = []
+    crew.pool = lambda: asked.append(None)
+    heard: list[tuple[int, int]] = []
+    hear = crew.listening(lambda source, destination: heard.append((source, destination)))
+    for counts in listed:
+        hear(*counts)
+    assert heard == listed
+    assert bool(asked) is begun
