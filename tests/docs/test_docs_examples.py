@@ -36,6 +36,7 @@ def test_the_examples_are_known() -> None:
         "examples/migrate-from-datasync.yaml",
         "examples/minimal.yaml",
         "examples/notifications.yaml",
+        "examples/unattended.yaml",
     ]
 
 
