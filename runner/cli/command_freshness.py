@@ -42,7 +42,9 @@ def _freshness(session: Session, arguments: Namespace) -> int:
         judged = _judged(session, arguments)
         if session.output.json:
             session.output.value(FreshnessList(sum(one.overdue for one in judged), tuple(judged)))
-        session.output.result(freshness_lines(judged, session.clock.now(), session.page))
+        # Quiet is for cron: silence means that all is well.
+        shown = [one for one in judged if one.overdue or not session.output.quiet]
+        session.output.result(freshness_lines(shown, session.clock.now(), session.page) if shown else [])
         return ExitCode.OVERDUE if any(one.overdue for one in judged) else ExitCode.DONE
     if session.output.json:
         raise UsageError("--nagios and --json are two answers to one question", remedy="Choose one of them.")

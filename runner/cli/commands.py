@@ -535,6 +535,7 @@ COMMANDS = (
             "neither the service nor a database nor any location. Without a name it looks at all enabled tasks that "
             "declare max_age; when there is none, that is an error, for then nobody would ever hear anything. "
             "A task that has never succeeded is overdue at once, unless --grace spares it. "
+            "With --quiet only overdue tasks are shown, and nothing at all when there are none. "
             "With --nagios it prints one line and ends as monitoring plugins do: 0 for OK, 2 for CRITICAL."
         ),
         handler="runner.cli.command_freshness:freshness",
@@ -552,7 +553,7 @@ COMMANDS = (
             Option(("--nagios",), "One line and the exit codes of Nagios, Icinga, Checkmk and their kin."),
         ),
         examples=(
-            ("sync-runner freshness || echo overdue", "for cron"),
+            ("sync-runner freshness --quiet", "for cron"),
             ("sync-runner freshness --nagios", "for a monitor"),
             ("sync-runner freshness photos --grace 2d", "a task that is new"),
         ),

@@ -20,6 +20,8 @@ from runner.monitoring.figures import Figures, RunningFigures, ServiceFigures, T
 
 ENDED = (Phase.SUCCESS, Phase.ERROR, Phase.CANCELLED)
 AT_WORK = (Phase.QUEUED, Phase.LAUNCHING, Phase.PREPARING, Phase.TRANSFERRING, Phase.VERIFYING)
+OUTCOMES = ("transferred", "deleted", "failed")
+"""What becomes of files."""
 
 Value = float | None | Mapping[str, float]
 """None = not known: no sample. With a label of its own, a metric has one value for each of the label's."""
@@ -88,11 +90,9 @@ def _seconds(instant: datetime | None) -> float | None:
 def _files(moved: Moved | None) -> Value:
     if moved is None:
         return None
-    return {
-        "transferred": moved.files_transferred,
-        "deleted": moved.files_deleted,
-        "failed": moved.files_failed,
-    }
+    return dict(
+        zip(OUTCOMES, (moved.files_transferred, moved.files_deleted, moved.files_failed), strict=True)
+    )
 
 
 def _last_status(task: TaskFigures) -> Value:

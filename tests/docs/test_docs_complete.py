@@ -172,7 +172,7 @@ def test_each_of_the_two_commands_stands_exactly_once() -> None:
     ]
     for page in PAGES:
         if page != ROOT / "README.md":
-            assert "-m venv" not in page.read_text("utf-8"), page_name(page)
+            assert "-m venv .venv" not in page.read_text("utf-8"), page_name(page)
 
 
 def test_ci_takes_the_test_command_from_the_readme() -> None:
