@@ -44,7 +44,7 @@ from runner.service.queue import Demands, Waiting
 from runner.service.recovery import Survey
 from runner.service.reload import Watched
 from runner.service.systemd import Systemd, without_notify_socket
-from runner.service.vitals import open_http
+from runner.service.vitals import MetricsFile, open_http
 
 TURN_SECONDS = 1.0
 JUMP_SECONDS = 2.0
@@ -108,6 +108,7 @@ class Service:
         self.publisher = Publisher(configuration, self.state, self.state.ledger_file, clock)
         self._bandwidths: dict[int, int] = {}
         self._digest = DigestClock(configuration, self.started_at)
+        self._metrics_file = MetricsFile(self)
 
     # -- from other threads and signal handlers ------------------------------------------------------------
 
@@ -133,6 +134,7 @@ class Service:
         self.publisher.start()
         door = ServiceSocket(self.state.service_socket, self.ask)
         http = open_http(self)
+        self._metrics_file.start()
         try:
             self._advance()
             self._systemd.tell("READY=1", f"STATUS={self._in_short()}")
@@ -148,6 +150,7 @@ class Service:
             for number in list(self.live):
                 self._launcher.kill(number)
             self._flush()
+            self._metrics_file.stop()
             self.publisher.stop(10.0)
             self.ledger.close()
         _log.info("stopped")
@@ -377,6 +380,7 @@ class Service:
         else:
             _log.error("task %s: %s (code %d)", task, ending.summary, ending.exit_code, extra=extra)
         self.publisher.poke()
+        self._metrics_file.poke()
         for reply in live.followers:
             if ending is None:
                 reply(Refused(f"its process ended without a word (code {returncode})", "internal"))
@@ -473,6 +477,7 @@ class Service:
         self._watched = Watched(configuration.files)
         self.dispatcher.configure(configuration.tasks, configuration.service.executions, self.clock.now())
         self.publisher.configure(configuration)
+        self._metrics_file.poke()
         self._digest = DigestClock(configuration, self.clock.now())
         self._advance()
         _log.info("the configuration was loaded anew: %s", self._in_short())

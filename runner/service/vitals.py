@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from runner.clock import Clock
-from runner.errors import UsageError
+from runner.errors import MissingExtraError, UsageError
 from runner.history.state import StateDirectory
 from runner.model.task import Configuration
 from runner.monitoring.figures import LiveState, RunningFigures
+from runner.monitoring.metrics import require_prometheus
+from runner.monitoring.textfile import export_metrics
 from runner.web.respond import Answers
 from runner.web.server import HttpServer, serve_http
 
@@ -37,6 +40,10 @@ def open_http(service: Service) -> HttpServer | None:
     listen = service.configuration.service.http
     if listen is None:
         return None
+    try:
+        require_prometheus()
+    except MissingExtraError as error:
+        _log.warning("/metrics is not served: %s. %s", error.message, error.remedy)
     answers = Answers(
         metrics=_metrics(service.state, service.clock, lambda: _from_loop(service)),
         health=lambda: health(service),
@@ -51,6 +58,43 @@ def open_http(service: Service) -> HttpServer | None:
             "no /metrics and /healthz: %s. Set settings.service.http to another port, or to off", error
         )
         return None
+
+
+class MetricsFile:
+    """Brings the text file for node_exporter up to date, in a thread of its own: what ends in a burst is written once."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._something = threading.Event()
+        self._ending = False
+        self._trouble: str | None = None
+        self._thread = threading.Thread(target=self._work, name="metrics-file", daemon=True)
+
+    def start(self) -> None:
+        self._something.set()
+        self._thread.start()
+
+    def poke(self) -> None:
+        """An execution has ended, or another configuration is in force."""
+        self._something.set()
+
+    def stop(self) -> None:
+        """Write once more, and end."""
+        self._ending = True
+        self._something.set()
+        self._thread.join(PATIENCE_SECONDS)
+
+    def _work(self) -> None:
+        while True:
+            self._something.wait()
+            self._something.clear()
+            ending = self._ending
+            trouble = export_metrics(self._service.configuration, self._service.clock)
+            if trouble is not None and trouble != self._trouble:
+                _log.warning("%s", trouble)
+            self._trouble = trouble
+            if ending:
+                return
 
 
 def health(service: Service) -> tuple[bool, str]:
