@@ -252,6 +252,16 @@ def test_bound_to_what_was_asked_for_and_nothing_else(serve: Callable[..., HttpS
         pass
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_ipv6(serve: Callable[..., HttpServer]) -> None:
     one = serve(listen="[::1]:0")
     assert fetch(one.port, "/healthz", host="::1")[0] == 200
