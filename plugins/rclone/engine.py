@@ -32,6 +32,7 @@ from . import binary
 from .wire import Connections, RefusedError, WireError
 
 _START_SECONDS = 20.0
+_ENDING_SECONDS = 0.5
 _CALL_SECONDS = 30.0
 _END_SECONDS = 3.0
 _SOCKET = "rclone.sock"
@@ -119,7 +120,20 @@ class Engine:
 
     def call(self, command: str, parameters: dict[str, Any], seconds: float = _CALL_SECONDS) -> bytes:
         """The raw answer. Raises RefusedError and WireError; after the latter the next call finds a new daemon."""
-        return self.connections().call(command, parameters, seconds)
+        connections = self.connections()
+        try:
+            return connections.call(command, parameters, seconds)
+        except WireError as error:
+            if not error.timed_out:
+                self._let_it_end()
+            raise
+
+    def _let_it_end(self) -> None:
+        """A daemon that is killed closes its sockets a moment before the kernel calls it dead."""
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_ENDING_SECONDS)
 
     def declare(self, name: str, backend: str, parameters: dict[str, str]) -> None:
         """Make a remote known under `name`, also to daemons that follow this one. Raises RefusedError, WireError."""
