@@ -124,14 +124,13 @@ class Engine:
         try:
             return connections.call(command, parameters, seconds)
         except WireError as error:
-            if not error.timed_out:
-                self._let_it_end()
+            self.note_failure(error)
             raise
 
-    def _let_it_end(self) -> None:
-        """A daemon that is killed closes its sockets a moment before the kernel calls it dead."""
+    def note_failure(self, error: WireError) -> None:
+        """A call has failed so. A daemon that is killed closes its sockets a moment before the kernel calls it dead."""
         process = self._process
-        if process is not None:
+        if process is not None and not error.timed_out:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_ENDING_SECONDS)
 

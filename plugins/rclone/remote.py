@@ -301,6 +301,7 @@ class Remote:
         except RefusedError as error:
             raise self.classified(error, path, doing, *also) from error
         except WireError as error:
+            self.engine.note_failure(error)
             raise self.failed(error, path) from error
 
     def connections(self, path: str) -> Connections:
