@@ -113,8 +113,9 @@ def test_a_daemon_that_died_is_replaced(tmp_path: Path) -> None:
         location.close()
 
 
+@pytest.mark.slow
 def test_a_daemon_that_hangs_costs_one_timeout(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"backend": "local", "path": str(tmp_path / "root"), "timeout": "1s"}
+    options: dict[str, Any] = {"backend": "local", "path": str(tmp_path / "root"), "timeout": "3s"}
     location = DRIVER.open(LocationSettings("tested", "rclone", options, "/"), OpenSettings(), create=True)
     assert isinstance(location, RcloneLocation)
     process = process_of(location)
