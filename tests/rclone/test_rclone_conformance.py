@@ -46,6 +46,7 @@ class TestLocal(Conformance):
         self.chosen = {"type": "rclone", "backend": "local", "path": str(tmp_path / "root")}
 
 
+@pytest.mark.slow
 class TestCrypt(Conformance):
     """Encrypted names and content: no hash to compare by, so all is read back."""
 
@@ -59,6 +60,7 @@ class TestCrypt(Conformance):
         }
 
 
+@pytest.mark.slow
 class TestMemory(Conformance):
     """An object store without empty folders that keeps everything in the daemon."""
 
