@@ -332,15 +332,26 @@ def test_an_object_that_changes_while_it_is_read_is_the_old_or_the_new_one(groun
     assert ground.files() == {**FILES, "big": newer}
 
 
-def test_a_connection_that_breaks_again_and_again_is_taken_up_again(ground: Ground) -> None:
+@pytest.mark.parametrize(
+    ("description", "at_once", "broken"),
+    [
+        ("one request after the other", 1, {1: 2_000_000, 2: 2_000_000}),
+        ("ranges side by side", 4, {1: 200_000}),
+    ],
+)
+def test_a_connection_that_breaks_again_and_again_is_taken_up_again(
+    ground: Ground, description: str, at_once: int, broken: dict[int, int]
+) -> None:
     ground.fill_bucket(FILES)
     said = f"GET /{ground.direct['bucket']}/big".encode()
-    faults = [resets(said=said, after_bytes=2_000_000, nth=nth) for nth in (1, 2)]
+    faults = [resets(said=said, after_bytes=after_bytes, nth=nth) for nth, after_bytes in broken.items()]
     with FaultProxy(ground.server.port, faults) as wire:
-        pair = ground.pair(
-            {**ground.direct, "endpoint_url": f"http://127.0.0.1:{wire.port}"}, local(ground.tree)
-        )
-        report = run_bounded(pair)
+        there = {
+            **ground.direct,
+            "endpoint_url": f"http://127.0.0.1:{wire.port}",
+            "part_concurrency": at_once,
+        }
+        report = run_bounded(ground.pair(there, local(ground.tree)))
     wire.assert_all_fired()
     assert (report.execution.status, report.problems) == (Phase.SUCCESS, ())
     assert ground.files() == FILES
