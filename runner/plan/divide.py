@@ -25,7 +25,7 @@ from runner.plan.file import PlanWriter
 from runner.plan.folder import FolderName, split_folder_plan
 from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of
 
-DIVIDE_AFTER_ENTRIES = 1_000
+DIVIDE_AFTER_ENTRIES = 5_000
 """Trees up to here are planned sooner than workers start. The walk goes on until they are there."""
 WORTHWHILE_ENTRIES = 30
 """Folders smaller than this, on average, cost more to hand over than to plan."""
