@@ -18,7 +18,7 @@ from runner.locations.names import NameRules
 from runner.locations.protocol import Capabilities
 from runner.model.action import Action, ActionKind, Stage
 from runner.model.difference import Difference, Reason
-from runner.model.entry import Entry, Kind, Phase, Problem, parent_path
+from runner.model.entry import Entry, Kind, Phase, Problem, parent_path, path_before
 from runner.model.task import DeletedFiles, OverwriteMode, TaskOptions
 from runner.plan.file import PlanWriter
 from runner.plan.sums import REMOVALS, PlanSums
@@ -38,6 +38,7 @@ class _Folder:
         "reasons",
         "source",
         "touched",
+        "waits",
     )
 
     def __init__(self, path: str, source: Entry | None, destination: Entry | None) -> None:
@@ -46,6 +47,7 @@ class _Folder:
         self.destination = destination
         self.created = False
         self.touched = False
+        self.waits = False
         self.keeps = False
         self.make_way = False
         self.in_way_of: Difference | None = None
@@ -78,6 +80,8 @@ class Planner:
         self._blocked: str | None = None
         self._in_way: Difference | None = None
         self._vacated: list[Difference] = []
+        self._undecided: set[str] = set()
+        self._postponed: list[tuple[Difference, _Folder]] = []
         self._stand_ins: dict[str, str | None] = {}
         self._awaited: dict[str, tuple[str, ...]] = {}
         self.sums = PlanSums(tally)
@@ -99,7 +103,7 @@ class Planner:
         elif source.kind is Kind.DIRECTORY:
             self._folder(difference, source)
         elif self._acceptable(source):
-            self._file(self._led(difference), source)
+            self._file_in_turn(difference, source)
         else:
             self._unwritten(source)
 
@@ -109,6 +113,7 @@ class Planner:
             self._leave(self._stack.pop())
         for difference in self._vacated:
             self._into_vacated_place(difference)
+        self._decide_postponed()
         if self._tally.incomplete:
             self._writer.withhold(Stage.REMOVE, REMOVALS)
             self._writer.withhold(Stage.MAKE_WAY, REMOVALS)
@@ -205,6 +210,31 @@ class Planner:
         stage = Stage.WRITE if difference.destination is None else Stage.MAKE_WAY
         self._emit(ActionKind.CREATE_DIRECTORY, stage, difference, size=0)
 
+    def _file_in_turn(self, difference: Difference, source: Entry) -> None:
+        """A further name of a file whose first name is not decided yet comes at the end."""
+        leader, destination = difference.link_to, difference.destination
+        if (
+            leader is not None
+            and (destination is None or destination.kind is not Kind.DIRECTORY)
+            and (leader in self._undecided or _between_twins(difference.path, leader))
+        ):
+            folder = self._stack[-1]
+            folder.waits = True
+            self._postponed.append((difference, folder))
+        else:
+            self._file(self._led(difference), source)
+
+    def _decide_postponed(self) -> None:
+        """Also about the folders they are in: whether something is written there was not known when the walk left."""
+        for difference, folder in self._postponed:
+            assert difference.source is not None
+            self._stack = [folder]
+            self._file(self._led(difference), difference.source)
+        self._stack = []
+        for folder in reversed(dict.fromkeys(folder for _, folder in self._postponed)):
+            folder.waits = False
+            self._leave(folder)
+
     def _file(self, difference: Difference, source: Entry) -> None:
         destination = difference.destination
         if destination is not None and destination.kind is Kind.DIRECTORY:
@@ -271,6 +301,7 @@ class Planner:
                 f"{self._options.overwrite_mode.value} keeps it",
             )
             return
+        self._undecided.add(difference.path)
         self._in_way = Difference(difference.path, source, None, (Reason.KIND,), link_to=difference.link_to)
 
     def _in_the_way(self, source: Entry, why: str) -> None:
@@ -285,7 +316,7 @@ class Planner:
             self._in_the_way(source, "nothing is deleted in this run: something could not be listed")
             return
         self.sums.prepared_files += 1
-        self._write(difference, source)
+        self._write(self._led(difference), source)
 
     def _need_space(self, source: Entry) -> None:
         self.sums.entries_needed += 1
@@ -368,6 +399,8 @@ class Planner:
             self._touch(folder.path)
             if not self._capabilities.contents_touch_folder:
                 return  # it was made complete
+        if folder.waits:
+            return
         reasons = folder.reasons
         if not reasons:
             if not self._capabilities.contents_touch_folder:
@@ -418,3 +451,8 @@ class Planner:
 def _is_bare(folder: Entry) -> bool:
     """True for a folder that is only what its content's names say: it has no facts of its own."""
     return folder.mtime_ns is None and folder.attributes is None and folder.version is None
+
+
+def _between_twins(path: str, leader: str) -> bool:
+    """Whether `path` stands between the file `leader` and a folder of that name: the file is decided at the folder."""
+    return path.startswith(leader) and path_before(path, leader + "/")

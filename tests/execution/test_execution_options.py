@@ -42,7 +42,7 @@ from runner.model.task import (
 from runner.testing.faults import FaultScript, not_listed
 from runner.testing.memory import MemoryTree
 from runner.testing.memory_tree import Seen
-from runner.testing.trees import Declared
+from runner.testing.trees import Declared, File, HardLink
 
 SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -225,3 +225,18 @@ def test_nothing_unknown_is_touched(
             # That a file's place stays taken is known only at the end; by then its other names are planned.
             stale = outcome.status is OutcomeStatus.STALE and leaders[outcome.action_id] in in_the_way
             assert outcome.status is OutcomeStatus.DONE or stale
+
+
+def test_another_name_of_a_file_whose_place_is_taken() -> None:
+    """`a!` stands between the file `a` and the folder `a/` that is in its way: it gets content of its own."""
+    file = File(b"x", mode=0o644, mtime_ns=3_000_000_000, xattrs=())
+    with tempfile.TemporaryDirectory() as state:
+        left = memory_of({"a": file, "a!": HardLink("a"), "b": HardLink("a")}, "l")
+        right = memory_of({"a/a": File(b"y", mode=0o644, mtime_ns=3_000_000_000, xattrs=())}, "r", 3)
+        made = rig(state, left, right, TaskOptions(hard_links=True), FilterSettings())
+        report = made.run()
+        assert [(one.path, one.code) for one in report.problems] == [("a", EntryCode.KIND_CONFLICT)]
+        after = made.right.snapshot()
+        assert after["a!"].content == after["b"].content == b"x"
+        assert after["a!"].group == after["b"].group is not None
+        assert after["a/a"].content == b"y"
