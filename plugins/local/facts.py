@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 import stat
+from typing import TYPE_CHECKING
 
 from runner.model.entry import DEVICE_KINDS, Attributes, Entry, Kind
 
@@ -26,6 +27,11 @@ _MINIMAL_ACL_BYTES = (
 )  # linux/posix_acl_xattr.h: a header and owner, group, other: no more than the mode
 _NO_XATTRS = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 _SHARED_AT_MOST = 4096
+# Needed for every entry: a member costs five times as much to look up through its class.
+_FILE = Kind.FILE
+
+if TYPE_CHECKING:
+    from ._native import Row
 
 ExtendedAttributes = tuple[tuple[str, bytes], ...]
 
@@ -59,6 +65,7 @@ class FactReader:
         # Most entries share owner and mode: one frozen value serves them all. Bounded.
         self._shared: dict[tuple[int, int, int], Attributes] = {}
         self._without_xattrs: set[int] = set()
+        self.wants_extended = self._xattrs or self._acls
 
     def entry(
         self, path: str, facts: os.stat_result, directory_fd: int, name: str, *, followed: bool = False
@@ -121,42 +128,71 @@ class FactReader:
             followed,
         )
 
+    def entry_of_row(self, folder: str, row: Row) -> Entry | None:
+        """The ordinary file that a native listing of `folder` tells of; None for whatever needs another look."""
+        key, mode, size, mtime_ns, version, uid, gid, links, blocks, extended = row
+        if extended or links != 1 or self._atime or mode & 0o170000 != 0o100000:
+            return None
+        attributes = self._plain_attributes(mode, uid, gid) if self._any else None
+        allocated = blocks * 512
+        return Entry(
+            folder + key,
+            _FILE,
+            size,
+            mtime_ns,
+            version,
+            None,
+            None,
+            attributes,
+            None,
+            False,
+            allocated if allocated < size else None,
+        )
+
     def _attributes(
         self, facts: os.stat_result, format_bits: int, directory_fd: int, name: str
     ) -> Attributes:
-        xattrs: ExtendedAttributes | None = None
-        acls: ExtendedAttributes | None = None
-        if self._xattrs or self._acls:
+        xattrs: ExtendedAttributes | None = ()
+        acls: ExtendedAttributes | None = ()
+        if self.wants_extended:
             xattrs, acls = self._extended(f"/proc/self/fd/{directory_fd}/{name}", facts.st_dev)
-        plain = not xattrs and not acls and xattrs is not None and format_bits in (stat.S_IFREG, stat.S_IFDIR)
-        if plain and not self._atime:
-            key = (facts.st_mode, facts.st_uid, facts.st_gid)
-            shared = self._shared.get(key)
-            if shared is None:
-                if len(self._shared) >= _SHARED_AT_MOST:
-                    self._shared.clear()
-                shared = self._shared[key] = self._made(facts, format_bits, (), ())
-            return shared
-        return self._made(facts, format_bits, xattrs, acls)
+        mode, uid, gid = facts.st_mode, facts.st_uid, facts.st_gid
+        if xattrs == () and acls == () and not self._atime and format_bits in (stat.S_IFREG, stat.S_IFDIR):
+            return self._plain_attributes(mode, uid, gid)
+        return self._made(mode, uid, gid, facts.st_atime_ns, facts.st_rdev, xattrs, acls)
+
+    def _plain_attributes(self, mode: int, uid: int, gid: int) -> Attributes:
+        """Of a file or folder without extended attributes, where access times are not asked for."""
+        key = (mode, uid, gid)
+        shared = self._shared.get(key)
+        if shared is None:
+            if len(self._shared) >= _SHARED_AT_MOST:
+                self._shared.clear()
+            shared = self._shared[key] = self._made(mode, uid, gid, None, 0, (), ())
+        return shared
 
     def _made(
         self,
-        facts: os.stat_result,
-        format_bits: int,
+        mode: int,
+        uid: int,
+        gid: int,
+        atime_ns: int | None,
+        device: int,
         xattrs: ExtendedAttributes | None,
         acls: ExtendedAttributes | None,
     ) -> Attributes:
         wanted = self._wanted
+        format_bits = mode & 0o170000
         # A symlink's mode is always 0777 and cannot be set on Linux: it says nothing.
         has_mode = "mode" in wanted and format_bits != stat.S_IFLNK
         return Attributes(
-            mode=facts.st_mode & 0o7777 if has_mode else None,
-            uid=facts.st_uid if "uid" in wanted else None,
-            gid=facts.st_gid if "gid" in wanted else None,
-            user=self._user(facts.st_uid) if "user" in wanted else None,
-            group=self._group(facts.st_gid) if "group" in wanted else None,
-            atime_ns=facts.st_atime_ns if self._atime else None,
-            device=facts.st_rdev if KINDS[format_bits] in DEVICE_KINDS else None,
+            mode=mode & 0o7777 if has_mode else None,
+            uid=uid if "uid" in wanted else None,
+            gid=gid if "gid" in wanted else None,
+            user=self._user(uid) if "user" in wanted else None,
+            group=self._group(gid) if "group" in wanted else None,
+            atime_ns=atime_ns if self._atime else None,
+            device=device if KINDS[format_bits] in DEVICE_KINDS else None,
             xattrs=xattrs if self._xattrs else None,
             acls=acls if self._acls else None,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,9 +15,11 @@ from runner.errors import EntryCode, EntryError
 from runner.locations.protocol import (
     Buffer,
     Capabilities,
+    EqualFiles,
     Identity,
     Location,
     OpenSettings,
+    Scan,
     Space,
     Throttle,
     Written,
@@ -25,6 +28,7 @@ from runner.model.entry import Entry, Kind, Problem
 from runner.model.task import DigestAlgorithm, Durability, SymlinkMode
 
 from .attributes import AttributeSetter
+from .beside import DESTINATION, SOURCE, SideBySide, compared_fields
 from .content import (
     SMALL_BYTES,
     Buffers,
@@ -40,6 +44,7 @@ from .faults import changed, classified, classify, shown, stale
 from .follow import Follower
 from .handles import Handles, sync_directory
 from .names import TemporaryNames, temporary_execution
+from .native import native
 from .publish import Draft, Publisher, exists, expect
 from .quick import QuickCopier
 from .scan import Scanner
@@ -250,6 +255,19 @@ class LocalLocation:
         finally:
             release(source_fd)
         return Written(facts.st_size, digest, refused)
+
+    # ListsBeside
+
+    def lists_beside(self, source: Location, equal: EqualFiles) -> tuple[Scan, Scan] | None:
+        if (
+            native is None
+            or not isinstance(source, LocalLocation)
+            or source._follower is not None
+            or self._follower is not None
+        ):
+            return None
+        pair = SideBySide(source._scanner, self._scanner, equal, compared_fields(equal))
+        return functools.partial(pair.scan, SOURCE), functools.partial(pair.scan, DESTINATION)
 
     # Renames
 

@@ -6,7 +6,7 @@ import re
 
 STATE_FOLDER = ".sync-runner"
 QUARANTINE_FOLDER = ".sync-runner-quarantine"
-_PREFIX = ".sync-runner"
+RESERVED_PREFIX = ".sync-runner"
 _TEMPORARY = re.compile(r"\.sync-runner-([0-9a-f]{12})-[0-9a-z]{1,40}\.part")
 
 
@@ -31,6 +31,6 @@ def temporary_execution(name: str) -> str | None:
 
 def is_reserved(name: str, *, is_directory: bool, at_top: bool) -> bool:
     """True for folders that are never part of a location's content."""
-    if not is_directory or not name.startswith(_PREFIX):
+    if not is_directory or not name.startswith(RESERVED_PREFIX):
         return False
     return name == STATE_FOLDER or (at_top and name == QUARANTINE_FOLDER)

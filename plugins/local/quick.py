@@ -13,12 +13,13 @@ import stat
 import xxhash
 
 from runner.locations.protocol import OpenSettings, Throttle, Written
-from runner.model.entry import Entry, Kind
+from runner.model.entry import Attributes, Entry, Kind
 from runner.model.task import DigestAlgorithm, Durability, Integrity
 
 from .content import SMALL_BYTES, Buffers
 from .facts import version_of
 from .handles import Handles
+from .native import native
 from .syscalls import Syscalls
 
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -38,11 +39,17 @@ class QuickCopier:
         self.enabled = (
             settings.digest is DigestAlgorithm.XXH3_128
             and settings.integrity is Integrity.READ_BACK
-            and settings.durability is Durability.NONE
+            and (
+                settings.durability is Durability.NONE
+                or (settings.durability is Durability.FILE and native is not None)
+            )
         )
+        self._flush = settings.durability is Durability.FILE
         self._handles = handles
         self._buffers = buffers
         self._syscalls = syscalls
+        if native is not None and self.enabled:
+            self._compiled_buffers = buffers.take(), buffers.take()
         # Whose a new file is in this folder (a mount may squash it): where that is wanted, nothing need be set.
         self._owner: tuple[int, int] | None = None
         self._folder: str | None = None
@@ -81,35 +88,82 @@ class QuickCopier:
         if source_fd is None or target_fd is None or name in ("", ".", ".."):
             return None
         throttle.take(size)
+        if native is not None:
+            return self._compiled(source_fd, target_fd, name, entry, target, noatime)
         view = self._buffers.take()
         try:
             digest = self._read(source_fd, name, entry, size, view, noatime)
-            if digest is None:
+            if digest is None or not self._write(
+                target_fd, name, size, view, digest, mtime_ns, attributes
+            ):
                 return None
-            fd = self._syscalls.open_unnamed(target_fd)
-            try:
-                if os.pwrite(fd, view[:size], 0) != size:
-                    return None
-                if self._owner is None:
-                    facts = os.fstat(fd)
-                    self._owner = facts.st_uid, facts.st_gid
-                if self._owner != (attributes.uid, attributes.gid):
-                    os.fchown(fd, attributes.uid, attributes.gid)
-                os.fchmod(fd, attributes.mode)
-                # Nobody has read it yet: its access time says nothing, and one call without ctypes is half as dear.
-                os.utime(fd, ns=(mtime_ns, mtime_ns))
-                got = os.preadv(fd, [view[: size + 1]], 0) if size else 0
-                if got != size or xxhash.xxh3_128_hexdigest(view[:size]) != digest:
-                    return None
-                self._syscalls.link_descriptor(fd, target_fd, name)
-            finally:
-                os.close(fd)
         except OSError:
             # Whatever it was, the general way meets it again and says it precisely.
             return None
         finally:
             self._buffers.give_back(view)
         return Written(size, f"xxh3_128:{digest}")
+
+    def _compiled(
+        self, source_fd: int, target_fd: int, name: str, entry: Entry, target: Entry, noatime: int
+    ) -> Written | None:
+        """The same in two calls."""
+        size, attributes = entry.size_bytes, target.attributes
+        assert native is not None and attributes is not None
+        content, check = self._compiled_buffers
+        try:
+            if not native.read_small(
+                source_fd, name, size, entry.mtime_ns, entry.version, noatime != 0, content
+            ) or not native.write_small(
+                target_fd,
+                name,
+                content,
+                size,
+                attributes.mode,
+                attributes.uid,
+                attributes.gid,
+                target.mtime_ns,
+                self._flush,
+                check,
+            ):
+                return None
+        except OSError:
+            return None
+        return Written(size or 0, "xxh3_128:" + xxhash.xxh3_128_hexdigest(content[:size]))
+
+    def _write(
+        self,
+        target_fd: int,
+        name: str,
+        size: int,
+        view: memoryview,
+        digest: str,
+        mtime_ns: int,
+        attributes: Attributes,
+    ) -> bool:
+        """Make the file with content and metadata, read it back, and give it its name; False = it is not as it should
+        be, and has none."""
+        mode, uid, gid = attributes.mode, attributes.uid, attributes.gid
+        assert mode is not None and uid is not None and gid is not None
+        fd = self._syscalls.open_unnamed(target_fd)
+        try:
+            if os.pwrite(fd, view[:size], 0) != size:
+                return False
+            if self._owner is None:
+                facts = os.fstat(fd)
+                self._owner = facts.st_uid, facts.st_gid
+            if self._owner != (uid, gid):
+                os.fchown(fd, uid, gid)
+            os.fchmod(fd, mode)
+            # Nobody has read it yet: its access time says nothing, and one call without ctypes is half as dear.
+            os.utime(fd, ns=(mtime_ns, mtime_ns))
+            got = os.preadv(fd, [view[: size + 1]], 0) if size else 0
+            if got != size or xxhash.xxh3_128_hexdigest(view[:size]) != digest:
+                return False
+            self._syscalls.link_descriptor(fd, target_fd, name)
+        finally:
+            os.close(fd)
+        return True
 
     def _target(self, folder: str) -> int | None:
         """The destination's folder, if its handle is at hand, looked at lately, and hands down no ACL or group."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from runner.errors import Disposition, EntryCode, EntryError
 from runner.model.entry import Entry, Phase, Problem, path_bytes
@@ -18,8 +19,13 @@ from .facts import FactReader
 from .faults import classify, shown
 from .follow import Follower
 from .handles import DIRECTORY_FLAGS, Handles
-from .names import is_reserved, temporary_execution
+from .names import RESERVED_PREFIX, is_reserved, temporary_execution
+from .native import native
 from .syscalls import release
+
+if TYPE_CHECKING:
+    from ._native import Folder
+    from .beside import Beside
 
 _LIST_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_LEVELS = 32
@@ -31,9 +37,12 @@ Descend = Callable[[Entry], bool] | None
 
 
 class _Level:
-    """One directory on the way from the scan's top to where it is. `keys` are the names still to come."""
+    """One directory on the way from the scan's top to where it is.
 
-    __slots__ = ("device", "fd", "inode", "keys", "path", "real", "targets")
+    `pending` is what still has to come: names (a directory's with its slash), or entries that need no more looks.
+    """
+
+    __slots__ = ("device", "fd", "folder", "inode", "path", "pending", "real", "targets")
 
     def __init__(self, path: str, real: str, fd: int) -> None:
         self.path = path
@@ -42,13 +51,20 @@ class _Level:
         facts = os.fstat(fd)
         self.device = facts.st_dev
         self.inode = facts.st_ino
-        self.keys: Iterator[str] = iter(())
+        self.folder: Folder | None = None
+        self.pending: Iterator[str | Entry] = iter(())
         self.targets: dict[str, str | EntryError] = {}
 
     def close(self) -> None:
         if self.fd is not None:
             release(self.fd)
-            self.fd = None
+            self.take_handle(None)
+
+    def take_handle(self, fd: int | None) -> None:
+        """Go on with this descriptor of the same directory, or with none."""
+        self.fd = fd
+        if self.folder is not None:
+            self.folder.fd = -1 if fd is None else fd
 
 
 class Scanner:
@@ -63,8 +79,11 @@ class Scanner:
         self._list_flags = _LIST_FLAGS | (os.O_NOATIME if os.geteuid() == 0 else 0)
         self.leftovers: dict[str, str] = {}
 
-    def scan(self, prefix: str, descend: Descend) -> Iterator[Entry | Problem]:
-        """Everything at and below `prefix`; nothing when it is not there. See `Location.scan`."""
+    def scan(self, prefix: str, descend: Descend, beside: Beside | None = None) -> Iterator[Entry | Problem]:
+        """Everything at and below `prefix`; nothing when it is not there. See `Location.scan`.
+
+        `beside`: another tree is listed at the same time, and what is equal there is left out.
+        """
         if self._handles.root_fd is None:
             return
         top = self._top(prefix)
@@ -75,14 +94,14 @@ class Scanner:
         if descend is not None and not descend(entry):
             return
         try:
-            level = self._opened(prefix, real, self._handles.directory(real), ".")
+            level = self._opened(prefix, real, self._handles.directory(real), ".", beside)
         except OSError as error:
             yield _not_listed(prefix, error)
             return
         if isinstance(level, Problem):
             yield level
             return
-        yield from self._walk(level, descend)
+        yield from self._walk(level, descend, beside)
 
     def _top(self, prefix: str) -> tuple[Entry, str] | None:
         """(entry, real path) of the scan's own folder; None when no folder is there."""
@@ -99,13 +118,13 @@ class Scanner:
         except OSError as error:
             raise classify(error, prefix, "list") from error
 
-    def _walk(self, top: _Level, descend: Descend) -> Iterator[Entry | Problem]:
+    def _walk(self, top: _Level, descend: Descend, beside: Beside | None) -> Iterator[Entry | Problem]:
         stack = [top]
         open_from = 0  # levels below this index have given up their descriptors
         try:
             while stack:
                 child = None
-                for found in self._children(stack, descend):
+                for found in self._children(stack, descend, beside):
                     if isinstance(found, _Level):
                         child = found
                         break
@@ -127,15 +146,21 @@ class Scanner:
             for level in stack:
                 level.close()
 
-    def _children(self, stack: list[_Level], descend: Descend) -> Iterator[Entry | Problem | _Level]:
+    def _children(
+        self, stack: list[_Level], descend: Descend, beside: Beside | None
+    ) -> Iterator[Entry | Problem | _Level]:
         """What the last level still has to offer, up to and including the first child to be walked."""
         level = stack[-1]
         fd = level.fd
         if fd is None:
-            yield from (_lost(level.path + key) for key in level.keys)
+            for lost in level.pending:
+                yield _lost(lost.path if isinstance(lost, Entry) else level.path + lost)
             return
         path, entry_of, lstat = level.path, self._reader.entry, os.stat
-        for key in level.keys:
+        for key in level.pending:
+            if not isinstance(key, str):
+                yield key
+                continue
             is_directory = key[-1] == "/"
             name = key[:-1] if is_directory else key
             if level.targets and name in level.targets:
@@ -158,7 +183,7 @@ class Scanner:
                 continue
             yield entry
             if is_directory and (descend is None or descend(entry)):
-                opened = self._opened(path + key, level.real + key, fd, name)
+                opened = self._opened(path + key, level.real + key, fd, name, beside)
                 yield opened
                 if isinstance(opened, _Level):
                     return
@@ -190,19 +215,48 @@ class Scanner:
             return
         yield entry
         if key[-1] == "/" and (descend is None or descend(entry)):
-            yield self._opened(path, real, directory_fd, last)
+            yield self._opened(path, real, directory_fd, last, None)
 
-    def _opened(self, path: str, real: str, directory_fd: int, name: str) -> _Level | Problem:
+    def _opened(
+        self, path: str, real: str, directory_fd: int, name: str, beside: Beside | None
+    ) -> _Level | Problem:
         """The level of a directory, its names read and sorted; a Problem when any of that fails."""
         level = None
         try:
+            if beside is not None:
+                taken = beside.taken(path)
+                if isinstance(taken, Problem):
+                    return taken
+                if taken is not None:
+                    level = _Level(path, real, taken[0])
+                    level.folder = taken[1]
+                    level.pending = self._entries(path, taken[1])
+                    return level
             level = _Level(path, real, self._open_to_list(name, directory_fd))
-            level.keys = self._sorted_keys(level)
+            level.pending = self._names(level)
+            if beside is not None and level.folder is not None:
+                beside.settle(path, level.folder)
         except OSError as error:
             if level is not None:
                 level.close()
             return _not_listed(path, error)
         return level
+
+    def open_twin(self, path: str) -> tuple[int, Folder] | None:
+        """(descriptor, names) of a folder that the other of two walks is at; None when it cannot be opened.
+
+        Whoever takes it closes the descriptor.
+        """
+        assert native is not None
+        fd = None
+        try:
+            directory_fd, name = self._handles.parent(path) if path else (self._handles.directory(""), ".")
+            fd = self._open_to_list(name, directory_fd)
+            return fd, native.Folder(fd, self._reserved_in(path))
+        except (OSError, EntryError):
+            if fd is not None:
+                release(fd)
+            return None
 
     def _open_to_list(self, name: str, directory_fd: int) -> int:
         try:
@@ -211,22 +265,42 @@ class Scanner:
             # Root without CAP_FOWNER, and network mounts that map root to nobody.
             return os.open(name, _LIST_FLAGS, dir_fd=directory_fd)
 
+    def _names(self, level: _Level) -> Iterator[str | Entry]:
+        """All that stands in the level's directory, in canonical order."""
+        assert level.fd is not None
+        if native is None or self._follower is not None:
+            return self._sorted_keys(level)
+        level.folder = native.Folder(level.fd, self._reserved_in(level.path))
+        return self._entries(level.path, level.folder)
+
+    def _entries(self, path: str, folder: Folder) -> Iterator[str | Entry]:
+        entry_of, wants_extended = self._reader.entry_of_row, self._reader.wants_extended
+        while rows := folder.facts(wants_extended):
+            yield from [entry_of(path, row) or row[0] for row in rows]
+
+    def _reserved_in(self, path: str) -> Callable[[str, int], bool]:
+        """Whether a name with the tool's own prefix is no entry of this folder; remembers leftovers."""
+
+        def reserved(name: str, is_directory: int) -> bool:
+            execution_id = temporary_execution(name)
+            if execution_id is not None:
+                self.leftovers[path + name] = execution_id
+                return True
+            return is_reserved(name, is_directory=bool(is_directory), at_top=path == "")
+
+        return reserved
+
     def _sorted_keys(self, level: _Level) -> Iterator[str]:
         """The level's names in canonical order: a directory's name carries its slash while sorting."""
         assert level.fd is not None
         keys: list[str] = []
-        at_top = level.path == ""
+        reserved = self._reserved_in(level.path)
         with os.scandir(level.fd) as listing:
             for item in listing:
                 name = item.name
                 is_directory = item.is_dir(follow_symlinks=False)
-                if name[0] == "." and name.startswith(".sync-runner"):
-                    execution_id = temporary_execution(name)
-                    if execution_id is not None:
-                        self.leftovers[level.path + name] = execution_id
-                        continue
-                    if is_reserved(name, is_directory=is_directory, at_top=at_top):
-                        continue
+                if name[0] == "." and name.startswith(RESERVED_PREFIX) and reserved(name, is_directory):
+                    continue
                 if self._follower is not None and item.is_symlink():
                     is_directory = self._resolve(level, name)
                 keys.append(name + "/" if is_directory else name)
@@ -266,7 +340,7 @@ class Scanner:
         except OSError:
             return
         if (facts.st_dev, facts.st_ino) == (level.device, level.inode):
-            level.fd = fd
+            level.take_handle(fd)
         else:
             release(fd)
 

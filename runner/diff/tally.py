@@ -79,6 +79,14 @@ class Tally:
             self.destination_files += 1
             self.destination_bytes += entry.size_bytes or 0
 
+    def settle(self, files: int, size_bytes: int) -> None:
+        """Files listed on both sides and equal."""
+        self.listed_files += files
+        self.bytes_listed += size_bytes
+        self.destination_files += files
+        self.destination_bytes += size_bytes
+        self.skipped_files += files
+
     def exclude(self, entry: Entry) -> None:
         if entry.kind is Kind.DIRECTORY:
             self.excluded_folders += 1

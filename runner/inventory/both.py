@@ -10,7 +10,7 @@ from runner.inventory.listing import Found, counted, inventory
 from runner.inventory.owners import mapped_owners
 from runner.inventory.twins import CaseTwins, one_kind_a_name
 from runner.locations.pair import Endpoints
-from runner.locations.protocol import Location
+from runner.locations.protocol import Location, Scan
 from runner.model.entry import Entry
 from runner.model.task import Compare, Task
 
@@ -18,20 +18,30 @@ OnEntries = Callable[[int], None]
 
 
 def both_listings(
-    task: Task, endpoints: Endpoints, selection: Selection, on_source: OnEntries, on_destination: OnEntries
+    task: Task,
+    endpoints: Endpoints,
+    selection: Selection,
+    on_source: OnEntries,
+    on_destination: OnEntries,
+    scans: tuple[Scan, Scan] | None = None,
 ) -> tuple[Iterator[Found], Iterator[Found]]:
     """The source's entries, with owners as they are to be at the destination, and the destination's.
 
     What the filters hide is listed at the destination only when it is to be deleted. Close both to give up early.
+    `scans` take the place of the locations' own.
     """
     descend = None if selection.is_trivial else selection.descend
     descend_destination = None if task.filters.delete_excluded else descend
     holds = endpoints.destination.capabilities
-    source = _listing(task, endpoints, endpoints.source, descend, on_source)
+    own = (endpoints.source.scan, endpoints.destination.scan)
+    scan_source, scan_destination = scans or own
+    source = _listing(task, endpoints, endpoints.source, scan_source, descend, on_source)
     source = mapped_owners(source, task.options.metadata)
     if endpoints.source.capabilities.file_beside_folder and not holds.file_beside_folder:
         source = one_kind_a_name(source)
-    destination = _listing(task, endpoints, endpoints.destination, descend_destination, on_destination)
+    destination = _listing(
+        task, endpoints, endpoints.destination, scan_destination, descend_destination, on_destination
+    )
     if holds.case_sensitive:
         return source, destination
     return _without_case_twins(source, destination)
@@ -41,14 +51,15 @@ def _listing(
     task: Task,
     endpoints: Endpoints,
     location: Location,
+    scan: Scan,
     descend: Callable[[Entry], bool] | None,
     on_entries: OnEntries,
 ) -> Iterator[Found]:
     # Comparing by checksum reads both locations while they are listed; one thread at a time may use them.
     if not location.capabilities.remote or task.options.compare is Compare.CHECKSUM:
-        return inventory(location, descend, on_entries, patience=endpoints.patience)
+        return inventory(location, descend, on_entries, patience=endpoints.patience, scan=scan)
     # Counted on this side of the border: whoever hears the count need not expect another thread.
-    return counted(ahead(inventory(location, descend, patience=endpoints.patience)), on_entries)
+    return counted(ahead(inventory(location, descend, patience=endpoints.patience, scan=scan)), on_entries)
 
 
 def _without_case_twins(

@@ -14,7 +14,7 @@ from typing import IO
 from runner.errors import EntryCode, EntryError
 from runner.inventory.patience import patient_scan
 from runner.locations.pair import IMPATIENT, Patience
-from runner.locations.protocol import Location
+from runner.locations.protocol import Location, Scan
 from runner.model.entry import Entry, Problem, path_before, path_bytes
 from runner.model.wire import decode_line, encode_line
 
@@ -30,14 +30,16 @@ def inventory(
     on_entries: Callable[[int], None] | None = None,
     prefix: str = "",
     patience: Patience = IMPATIENT,
+    scan: Scan | None = None,
 ) -> Iterator[Found]:
     """All of a location (or of its folder `prefix`), in canonical order.
 
     A folder that cannot be listed now is asked for again as `patience` allows. `on_entries` hears the running count
     every 2,000 entries.
+    `scan` takes the place of the location's own.
     Raises EntryError(INTERNAL) when the driver breaks the order it promises: nothing may be decided on that.
     """
-    stream = patient_scan(location, prefix, descend, patience)
+    stream = patient_scan(location, prefix, descend, patience, scan)
     if not location.capabilities.sorted_scan:
         stream = sort_externally(stream)
     previous = ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 
 from runner.errors import Disposition, EntryCode, EntryError
 from runner.locations.pair import Patience
-from runner.locations.protocol import Location
+from runner.locations.protocol import Location, Scan
 from runner.model.entry import Entry, Phase, Problem, parent_path, path_before
 
 FOLDERS_BEFORE_GIVING_UP = 3
@@ -16,22 +16,27 @@ Descend = Callable[[Entry], bool]
 
 
 def patient_scan(
-    location: Location, prefix: str, descend: Descend | None, patience: Patience
+    location: Location,
+    prefix: str,
+    descend: Descend | None,
+    patience: Patience,
+    scan: Scan | None = None,
 ) -> Iterator[Entry | Problem]:
-    """`location.scan`, where a folder that could not be listed is asked for again, after a pause that grows.
+    """`location.scan` (or `scan`), where a folder that could not be listed is asked for again, after a pause that grows.
 
     What was yielded is not yielded twice: the order tells. So locations without order are asked once. A folder that
     cannot be listed in the end is a Problem as ever. When a remote location fails so for one folder after another, the
     stream ends with a problem of the root: whatever did not come is unknown. Memory: as the scan.
     """
     if not location.capabilities.sorted_scan or patience.attempts <= 1:
-        return location.scan(prefix, descend)
-    return _PatientScan(location, descend, patience).folder(prefix)
+        return (scan or location.scan)(prefix, descend)
+    return _PatientScan(location, descend, patience, scan or location.scan).folder(prefix)
 
 
 class _PatientScan:
-    def __init__(self, location: Location, descend: Descend | None, patience: Patience) -> None:
+    def __init__(self, location: Location, descend: Descend | None, patience: Patience, scan: Scan) -> None:
         self._location = location
+        self._scan = scan
         self._descend = descend
         self._patience = patience
         self._last: str | None = None
@@ -70,7 +75,7 @@ class _PatientScan:
         """One look at a folder; returns the problem that ended it early and may pass, None when it is complete."""
         known = self._last
         try:
-            for found in self._location.scan(folder, self._descend):
+            for found in self._scan(folder, self._descend):
                 passing = (
                     isinstance(found, Problem) and found.retryable and found.code is EntryCode.NOT_LISTED
                 )

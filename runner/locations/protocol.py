@@ -246,6 +246,36 @@ class Digests(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class EqualFiles:
+    """When two ordinary files at one path are equal: in size, in `attributes`, and in mtime but for the tolerance.
+
+    `mtime_tolerance_ns` None = times are not compared. `takes_part`, where it is given, is asked for each equal file
+    (path, kind, size and mtime are told); False = it is listed as ever. `on_settled(files, bytes)` hears of those that
+    are not listed.
+    """
+
+    attributes: frozenset[str]
+    mtime_tolerance_ns: int | None
+    on_settled: Callable[[int, int], None]
+    takes_part: Callable[[Entry], bool] | None = None
+
+
+Scan = Callable[[str, Callable[[Entry], bool] | None], Iterator[Entry | Problem]]
+"""`Location.scan`, with both arguments."""
+
+
+@runtime_checkable
+class ListsBeside(Protocol):
+    """Role: listing this destination and some sources together, faster than one after the other."""
+
+    def lists_beside(self, source: Location, equal: EqualFiles) -> tuple[Scan, Scan] | None:
+        """Scans of the source and of this location for one comparison, each to be used once, with equal arguments,
+        and by one thread. Together they leave out ordinary files, with one name each, that are equal on both sides; in
+        all else they are as `Location.scan`. None when that source cannot be listed so."""
+        ...
+
+
 @runtime_checkable
 class Identifies(Protocol):
     """Role: facts about the endpoint."""

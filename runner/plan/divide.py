@@ -23,7 +23,7 @@ from runner.model.wire import encode_line
 from runner.plan.build import Planner
 from runner.plan.file import PlanWriter
 from runner.plan.folder import FolderName, split_folder_plan
-from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of
+from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of, side_by_side
 
 DIVIDE_AFTER_ENTRIES = 5_000
 """Trees up to here are planned sooner than workers start. The walk goes on until they are there."""
@@ -93,9 +93,11 @@ class _Division:
         self._places: list[int] = []
         self._answered = self._answered_entries = 0
         self._planner = planner_of(task, endpoints, selection, writer, tally)
+        scans = side_by_side(task, endpoints, selection, tally)
+        source = inventory(endpoints.source, self._descend, scan=scans and scans[0])
         self._merge = Merge(
-            mapped_owners(inventory(endpoints.source, self._descend), task.options.metadata),
-            inventory(endpoints.destination, self._descend),
+            mapped_owners(source, task.options.metadata),
+            inventory(endpoints.destination, self._descend, scan=scans and scans[1]),
             comparison_of(task, endpoints),
             scope_of(task, endpoints, selection),
             tally,

@@ -24,7 +24,7 @@ from runner.model.entry import Entry, Problem
 from runner.model.task import Task
 from runner.model.wire import decode_line, encode_line
 from runner.plan.file import PlanWriter
-from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of
+from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of, side_by_side
 from runner.plan.sums import PlannerSums
 
 
@@ -74,10 +74,12 @@ class FolderPlanner:
             raise _NotPlainError
         tally = Tally()
         descend = None if selection.is_trivial else selection.descend
-        source = mapped_owners(inventory(endpoints.source, descend, prefix=path), task.options.metadata)
+        scans = side_by_side(task, endpoints, selection, tally)
+        source = inventory(endpoints.source, descend, prefix=path, scan=scans and scans[0])
+        destination = inventory(endpoints.destination, descend, prefix=path, scan=scans and scans[1])
         merge = Merge(
-            _plain(source),
-            _plain(inventory(endpoints.destination, descend, prefix=path)),
+            _plain(mapped_owners(source, task.options.metadata)),
+            _plain(destination),
             comparison_of(task, endpoints),
             scope_of(task, endpoints, selection),
             tally,

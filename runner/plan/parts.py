@@ -8,8 +8,9 @@ from runner.diff.tally import Tally
 from runner.filters.selection import Selection
 from runner.inventory.content import digester
 from runner.locations.pair import Endpoints
+from runner.locations.protocol import EqualFiles, ListsBeside, Scan
 from runner.model.entry import Entry
-from runner.model.task import Compare, Task, TransferMode
+from runner.model.task import Compare, Limit, Task, TransferMode
 from runner.plan.build import Planner
 from runner.plan.file import PlanWriter
 
@@ -31,6 +32,35 @@ def comparison_of(task: Task, endpoints: Endpoints) -> Comparison:
         transfer_all=options.transfer_mode is TransferMode.ALL,
         marks_folders=endpoints.destination.capabilities.implicit_directories,
     )
+
+
+def side_by_side(
+    task: Task, endpoints: Endpoints, selection: Selection, tally: Tally
+) -> tuple[Scan, Scan] | None:
+    """Scans of both locations that settle equal files between them, counted in `tally`; None when that cannot be, or
+    when something wants to see each file."""
+    options = task.options
+    metadata = options.metadata
+    destination = endpoints.destination
+    if (
+        not isinstance(destination, ListsBeside)
+        or options.compare is Compare.CHECKSUM
+        or options.transfer_mode is TransferMode.ALL
+        or metadata.owner_map
+        or metadata.group_map
+        or task.filters.delete_excluded
+        or task.filters.manifest is not None
+        or task.guards.max_deletions_per_folder != Limit()
+    ):
+        return None
+    comparison = comparison_of(task, endpoints)
+    equal = EqualFiles(
+        endpoints.attributes,
+        comparison.mtime_tolerance_ns if comparison.compares_mtime else None,
+        tally.settle,
+        None if selection.is_trivial else selection.includes,
+    )
+    return destination.lists_beside(endpoints.source, equal)
 
 
 def scope_of(task: Task, endpoints: Endpoints, selection: Selection) -> Scope:

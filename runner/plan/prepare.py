@@ -23,7 +23,7 @@ from runner.plan.build import Planner
 from runner.plan.divide import Workers, can_be_divided, divided
 from runner.plan.file import PlanWriter
 from runner.plan.guards import GuardFacts, Past, evaluate_guards
-from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of
+from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of, side_by_side
 
 Found = Entry | Problem
 Tap = Callable[[Iterator[Found]], Iterator[Found]]
@@ -106,7 +106,8 @@ def _prepared_in_one_walk(
 
         return hear
 
-    source, destination = both_listings(task, endpoints, selection, listed(0), listed(1))
+    scans = side_by_side(task, endpoints, selection, tally) if taps is None else None
+    source, destination = both_listings(task, endpoints, selection, listed(0), listed(1), scans)
     shares: dict[str, int] = {}
     if task.guards.max_deletions_per_folder != Limit():
         destination = _counted_by_folder(destination, shares)

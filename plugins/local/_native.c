@@ -1,0 +1,704 @@
+/* The driver's innermost loops: a folder's names with their facts, two folders side by side, one small file.
+
+   Each call goes to the kernel relative to a directory handle and never follows a link in a last name. It decides
+   nothing: what is not plain is left to the Python beside it, which does the same without this module (native.py).
+   System calls run without the interpreter's lock. */
+
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+#include <structmember.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#ifndef SYS_listxattrat
+#define SYS_listxattrat 465 /* the same on every architecture, since Linux 6.13 */
+#endif
+
+#define COMPARE_MODE 1
+#define COMPARE_UID 2
+#define COMPARE_GID 4
+#define COMPARE_EXTENDED 8
+#define COMPARE_MTIME 16
+
+#define RESERVED_PREFIX ".sync-runner"
+#define LIST_BUFFER (64 * 1024)
+#define EXTENDED_BUFFER 4096
+
+/* ---- names of one folder ---------------------------------------------------------------------------------- */
+
+#define SETTLED 1
+#define IS_FOLDER 2
+
+typedef struct {
+    uint64_t key;    /* eight bytes of the name after what all names begin with, first byte highest */
+    uint32_t offset; /* of the name in the arena; a folder's ends with a slash */
+    uint32_t flags;
+} Item;
+
+typedef struct {
+    PyObject_HEAD
+    int fd; /* the caller's; it has to stay open while the object is used */
+    char *arena;
+    size_t used, room;
+    Item *items;
+    size_t count, space, next, settled;
+    int without_extended; /* the file system has no extended attributes */
+} Folder;
+
+static int grow_arena(Folder *folder, size_t more)
+{
+    if (folder->used + more <= folder->room)
+        return 0;
+    size_t room = folder->room ? folder->room : 4096;
+    while (room < folder->used + more)
+        room *= 2;
+    if (room > UINT32_MAX)
+        return -1;
+    char *arena = realloc(folder->arena, room);
+    if (arena == NULL)
+        return -1;
+    folder->arena = arena;
+    folder->room = room;
+    return 0;
+}
+
+static int append(Folder *folder, const char *name, size_t length, int is_folder)
+{
+    if (folder->count == folder->space) {
+        size_t space = folder->space ? folder->space * 2 : 64;
+        Item *items = realloc(folder->items, space * sizeof(Item));
+        if (items == NULL)
+            return -1;
+        folder->items = items;
+        folder->space = space;
+    }
+    if (grow_arena(folder, length + 2) < 0)
+        return -1;
+    Item *item = &folder->items[folder->count++];
+    item->offset = (uint32_t)folder->used;
+    item->flags = is_folder ? IS_FOLDER : 0;
+    item->key = 0;
+    memcpy(folder->arena + folder->used, name, length);
+    folder->used += length;
+    if (is_folder)
+        folder->arena[folder->used++] = '/';
+    folder->arena[folder->used++] = '\0';
+    return 0;
+}
+
+struct linux_dirent64 {
+    uint64_t d_ino;
+    int64_t d_off;
+    unsigned short d_reclen;
+    unsigned char d_type;
+    char d_name[];
+};
+
+/* 0, or an errno. Without the interpreter's lock. */
+static int read_names(Folder *folder)
+{
+    char *buffer = malloc(LIST_BUFFER);
+    if (buffer == NULL)
+        return ENOMEM;
+    for (;;) {
+        long got = syscall(SYS_getdents64, folder->fd, buffer, LIST_BUFFER);
+        if (got < 0) {
+            int number = errno;
+            if (number == EINTR)
+                continue;
+            free(buffer);
+            return number;
+        }
+        if (got == 0)
+            break;
+        for (long at = 0; at < got;) {
+            struct linux_dirent64 *found = (struct linux_dirent64 *)(buffer + at);
+            at += found->d_reclen;
+            const char *name = found->d_name;
+            if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0')))
+                continue;
+            int is_folder = found->d_type == DT_DIR;
+            if (found->d_type == DT_UNKNOWN) {
+                struct stat facts;
+                is_folder = fstatat(folder->fd, name, &facts, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(facts.st_mode);
+            }
+            if (append(folder, name, strlen(name), is_folder) < 0) {
+                free(buffer);
+                return ENOMEM;
+            }
+        }
+    }
+    free(buffer);
+    return 0;
+}
+
+static int by_name(const void *left, const void *right, void *context)
+{
+    const Item *a = left, *b = right;
+    if (a->key != b->key)
+        return a->key < b->key ? -1 : 1;
+    const char *arena = ((Folder *)context)->arena;
+    return strcmp(arena + a->offset, arena + b->offset);
+}
+
+/* By bytes. Names of one folder mostly begin alike, so the key that is compared first is taken after that. */
+static void sort_names(Folder *folder)
+{
+    if (folder->count < 2)
+        return;
+    const char *first = folder->arena + folder->items[0].offset;
+    size_t common = strlen(first);
+    for (size_t index = 1; index < folder->count && common > 0; index++) {
+        const char *name = folder->arena + folder->items[index].offset;
+        size_t same = 0;
+        while (same < common && name[same] == first[same])
+            same++;
+        common = same;
+    }
+    for (size_t index = 0; index < folder->count; index++) {
+        Item *item = &folder->items[index];
+        const unsigned char *name = (const unsigned char *)folder->arena + item->offset + common;
+        uint64_t key = 0;
+        int place = 0;
+        for (; place < 8 && name[place] != '\0'; place++)
+            key = key << 8 | name[place];
+        item->key = place == 0 ? 0 : key << 8 * (8 - place);
+    }
+    qsort_r(folder->items, folder->count, sizeof(Item), by_name, folder);
+}
+
+/* Leave out what `reserved` says of names that begin with the tool's own prefix. -1 with an exception. */
+static int drop_reserved(Folder *folder, PyObject *reserved)
+{
+    size_t kept = 0;
+    for (size_t index = 0; index < folder->count; index++) {
+        Item item = folder->items[index];
+        const char *name = folder->arena + item.offset;
+        if (name[0] == '.' && strncmp(name, RESERVED_PREFIX, sizeof(RESERVED_PREFIX) - 1) == 0) {
+            size_t length = strlen(name) - (item.flags & IS_FOLDER ? 1 : 0);
+            PyObject *text = PyUnicode_DecodeFSDefaultAndSize(name, (Py_ssize_t)length);
+            if (text == NULL)
+                return -1;
+            PyObject *answer = PyObject_CallFunction(reserved, "Oi", text, item.flags & IS_FOLDER ? 1 : 0);
+            Py_DECREF(text);
+            if (answer == NULL)
+                return -1;
+            int drop = PyObject_IsTrue(answer);
+            Py_DECREF(answer);
+            if (drop < 0)
+                return -1;
+            if (drop)
+                continue;
+        }
+        folder->items[kept++] = item;
+    }
+    folder->count = kept;
+    return 0;
+}
+
+static PyObject *Folder_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    int fd;
+    PyObject *reserved;
+    if (keywords != NULL && PyDict_GET_SIZE(keywords) != 0) {
+        PyErr_SetString(PyExc_TypeError, "Folder takes no keyword arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(arguments, "iO:Folder", &fd, &reserved))
+        return NULL;
+    Folder *folder = (Folder *)type->tp_alloc(type, 0);
+    if (folder == NULL)
+        return NULL;
+    folder->fd = fd;
+    int number;
+    Py_BEGIN_ALLOW_THREADS
+    number = read_names(folder);
+    Py_END_ALLOW_THREADS
+    if (number != 0) {
+        Py_DECREF(folder);
+        errno = number;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (drop_reserved(folder, reserved) < 0) {
+        Py_DECREF(folder);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    sort_names(folder);
+    Py_END_ALLOW_THREADS
+    return (PyObject *)folder;
+}
+
+static void Folder_dealloc(Folder *folder)
+{
+    free(folder->arena);
+    free(folder->items);
+    Py_TYPE(folder)->tp_free((PyObject *)folder);
+}
+
+static Py_ssize_t Folder_length(Folder *folder)
+{
+    return (Py_ssize_t)(folder->count - folder->settled);
+}
+
+/* ---- facts ------------------------------------------------------------------------------------------------- */
+
+static int listxattrat_missing; /* the kernel does not know the call */
+
+static int begins(const char *name, const char *with)
+{
+    return strncmp(name, with, strlen(with)) == 0;
+}
+
+/* As facts.py: what belongs to the file, and ACLs; labels of the machine do not. */
+static int is_carried(const char *name)
+{
+    return begins(name, "user.") || begins(name, "trusted.") || strcmp(name, "security.capability") == 0 ||
+           begins(name, "system.posix_acl_");
+}
+
+/* 0: has none that is carried; 1: has some; 2: cannot be told here. `name` may end with a slash. */
+static int extended(Folder *folder, const char *name, int is_folder)
+{
+    char list[EXTENDED_BUFFER], path[PATH_MAX];
+    ssize_t got = -1;
+    if (folder->without_extended)
+        return 0;
+    char plain[NAME_MAX + 2];
+    size_t length = strlen(name);
+    if (length > NAME_MAX + 1)
+        return 2;
+    memcpy(plain, name, length + 1);
+    if (is_folder)
+        plain[length - 1] = '\0';
+    if (!listxattrat_missing) {
+        got = syscall(SYS_listxattrat, folder->fd, plain, AT_SYMLINK_NOFOLLOW, list, sizeof(list));
+        if (got < 0 && (errno == ENOSYS || errno == EPERM))
+            listxattrat_missing = errno == ENOSYS;
+        else if (got < 0 && errno != EOPNOTSUPP)
+            return 2;
+    }
+    if (got < 0 && errno != EOPNOTSUPP) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", folder->fd, plain);
+        got = llistxattr(path, list, sizeof(list));
+    }
+    if (got < 0) {
+        if (errno == EOPNOTSUPP) {
+            folder->without_extended = 1;
+            return 0;
+        }
+        return 2;
+    }
+    for (ssize_t at = 0; at < got; at += (ssize_t)strlen(list + at) + 1)
+        if (is_carried(list + at))
+            return 1;
+    return 0;
+}
+
+static long long nanoseconds(struct timespec time)
+{
+    return (long long)time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static int version_text(char *text, size_t room, const struct stat *facts)
+{
+    return snprintf(text, room, "%llu:%lld", (unsigned long long)facts->st_ino, nanoseconds(facts->st_ctim));
+}
+
+typedef struct {
+    size_t index;
+    int number; /* an errno, 0 = the facts are good */
+    int extended;
+    struct stat facts;
+} Looked;
+
+#define LOOK_AT_ONCE 256
+
+/* `facts(wants_extended)`: of the next entries in order, [] when there are no more. One tuple an entry:
+   (key, mode, size, mtime_ns, version, uid, gid, nlink, blocks, extended). What has
+   vanished is left out; where the kernel refuses, mode is 0 and size the errno. */
+static PyObject *Folder_facts(Folder *folder, PyObject *wants)
+{
+    int wants_extended = PyObject_IsTrue(wants);
+    if (wants_extended < 0)
+        return NULL;
+    Looked *looked = PyMem_RawMalloc(LOOK_AT_ONCE * sizeof(Looked));
+    if (looked == NULL)
+        return PyErr_NoMemory();
+    size_t taken = 0;
+    Py_BEGIN_ALLOW_THREADS
+    while (taken == 0 && folder->next < folder->count) {
+        while (taken < LOOK_AT_ONCE && folder->next < folder->count) {
+            Item *item = &folder->items[folder->next];
+            size_t index = folder->next++;
+            if (item->flags & SETTLED)
+                continue;
+            const char *name = folder->arena + item->offset;
+            Looked *one = &looked[taken];
+            char plain[NAME_MAX + 2];
+            size_t length = strlen(name);
+            one->index = index;
+            one->number = 0;
+            one->extended = 0;
+            if (length > NAME_MAX + 1) {
+                one->number = ENAMETOOLONG;
+                taken++;
+                continue;
+            }
+            memcpy(plain, name, length + 1);
+            if (item->flags & IS_FOLDER)
+                plain[length - 1] = '\0';
+            if (fstatat(folder->fd, plain, &one->facts, AT_SYMLINK_NOFOLLOW) < 0) {
+                if (errno == ENOENT)
+                    continue;
+                one->number = errno;
+            } else if (wants_extended) {
+                one->extended = extended(folder, name, item->flags & IS_FOLDER);
+            }
+            taken++;
+        }
+    }
+    Py_END_ALLOW_THREADS
+    PyObject *list = PyList_New((Py_ssize_t)taken);
+    if (list == NULL)
+        goto failed;
+    for (size_t place = 0; place < taken; place++) {
+        Looked *one = &looked[place];
+        const char *name = folder->arena + folder->items[one->index].offset;
+        PyObject *key = PyUnicode_DecodeFSDefault(name);
+        PyObject *row = NULL;
+        if (key != NULL && one->number != 0) {
+            row = Py_BuildValue("(Niiisiiiii)", key, 0, one->number, 0, "", 0, 0, 0, 0, 0);
+        } else if (key != NULL) {
+            char version[64];
+            struct stat *facts = &one->facts;
+            int length = version_text(version, sizeof(version), facts);
+            row = Py_BuildValue("(NILLs#IIKLi)", key, (unsigned int)facts->st_mode, (long long)facts->st_size,
+                                nanoseconds(facts->st_mtim), version, (Py_ssize_t)length,
+                                (unsigned int)facts->st_uid, (unsigned int)facts->st_gid,
+                                (unsigned long long)facts->st_nlink, (long long)facts->st_blocks, one->extended);
+        }
+        if (row == NULL) {
+            Py_DECREF(list);
+            goto failed;
+        }
+        PyList_SET_ITEM(list, (Py_ssize_t)place, row);
+    }
+    PyMem_RawFree(looked);
+    return list;
+failed:
+    PyMem_RawFree(looked);
+    return NULL;
+}
+
+/* ---- two folders side by side ------------------------------------------------------------------------------ */
+
+static int same_file(Folder *left, Folder *right, const char *name, int fields, long long tolerance,
+                     struct stat *facts)
+{
+    struct stat other;
+    if (fstatat(left->fd, name, facts, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fstatat(right->fd, name, &other, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    if (!S_ISREG(facts->st_mode) || !S_ISREG(other.st_mode) || facts->st_nlink != 1 || other.st_nlink != 1 ||
+        facts->st_size != other.st_size)
+        return 0;
+    if (fields & COMPARE_MTIME) {
+        long long apart = nanoseconds(facts->st_mtim) - nanoseconds(other.st_mtim);
+        if (apart > tolerance || -apart > tolerance)
+            return 0;
+    }
+    if ((fields & COMPARE_MODE && facts->st_mode != other.st_mode) ||
+        (fields & COMPARE_UID && facts->st_uid != other.st_uid) ||
+        (fields & COMPARE_GID && facts->st_gid != other.st_gid))
+        return 0;
+    return !(fields & COMPARE_EXTENDED) || (extended(left, name, 0) == 0 && extended(right, name, 0) == 0);
+}
+
+typedef struct {
+    size_t left, right;
+    long long size, mtime;
+} Pair;
+
+static PyTypeObject FolderType;
+
+/* settle(source, destination, fields, tolerance_ns, tells) -> (files, bytes, pairs). */
+static PyObject *native_settle(PyObject *module, PyObject *arguments)
+{
+    Folder *left, *right;
+    int fields, tells, out_of_memory = 0;
+    long long tolerance, bytes = 0;
+    if (!PyArg_ParseTuple(arguments, "O!O!iLp:settle", &FolderType, &left, &FolderType, &right, &fields, &tolerance,
+                          &tells))
+        return NULL;
+    Pair *pairs = NULL;
+    size_t told = 0, room = 0;
+    long long files = 0;
+    Py_BEGIN_ALLOW_THREADS
+    size_t a = left->next, b = right->next;
+    while (a < left->count && b < right->count) {
+        Item *one = &left->items[a], *two = &right->items[b];
+        const char *name = left->arena + one->offset;
+        int order = strcmp(name, right->arena + two->offset);
+        if (order == 0 && !(one->flags & (SETTLED | IS_FOLDER)) && !(two->flags & SETTLED)) {
+            struct stat facts;
+            if (same_file(left, right, name, fields, tolerance, &facts)) {
+                if (tells) {
+                    if (told == room) {
+                        room = room ? room * 2 : 64;
+                        Pair *more = realloc(pairs, room * sizeof(Pair));
+                        if (more == NULL) {
+                            out_of_memory = 1;
+                            break;
+                        }
+                        pairs = more;
+                    }
+                    pairs[told++] = (Pair){a, b, facts.st_size, nanoseconds(facts.st_mtim)};
+                } else {
+                    one->flags |= SETTLED;
+                    two->flags |= SETTLED;
+                    left->settled++;
+                    right->settled++;
+                }
+                files++;
+                bytes += facts.st_size;
+            }
+        }
+        a += order <= 0;
+        b += order >= 0;
+    }
+    Py_END_ALLOW_THREADS
+    PyObject *list = out_of_memory ? PyErr_NoMemory() : PyList_New((Py_ssize_t)told);
+    for (size_t place = 0; list != NULL && place < told; place++) {
+        PyObject *key = PyUnicode_DecodeFSDefault(left->arena + left->items[pairs[place].left].offset);
+        PyObject *row = key == NULL ? NULL
+                                    : Py_BuildValue("(nnNLL)", (Py_ssize_t)pairs[place].left,
+                                                    (Py_ssize_t)pairs[place].right, key, pairs[place].size,
+                                                    pairs[place].mtime);
+        if (row == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, (Py_ssize_t)place, row);
+    }
+    free(pairs);
+    if (list == NULL)
+        return NULL;
+    return Py_BuildValue("(LLN)", files, bytes, list);
+}
+
+/* `leave_out(index)`: an entry that `settle` told of is done with. */
+static PyObject *Folder_leave_out(Folder *folder, PyObject *argument)
+{
+    size_t index = PyLong_AsSize_t(argument);
+    if (index == (size_t)-1 && PyErr_Occurred())
+        return NULL;
+    if (index >= folder->count) {
+        PyErr_SetString(PyExc_IndexError, "no such entry");
+        return NULL;
+    }
+    if (!(folder->items[index].flags & SETTLED)) {
+        folder->items[index].flags |= SETTLED;
+        folder->settled++;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- one small file ---------------------------------------------------------------------------------------- */
+
+static int is_name(const char *name)
+{
+    return name[0] != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* read_small(directory, name, size, mtime_ns, version, noatime, buffer) -> whether the whole file, as it was listed,
+   stands in `buffer`, which has a byte to spare. Raises OSError. */
+static PyObject *native_read_small(PyObject *module, PyObject *arguments)
+{
+    int directory, noatime, number = 0, good = 0;
+    PyObject *name;
+    long long size, mtime;
+    const char *version;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(arguments, "iO&LLspw*:read_small", &directory, PyUnicode_FSConverter, &name, &size, &mtime,
+                          &version, &noatime, &buffer))
+        return NULL;
+    const char *text = PyBytes_AS_STRING(name);
+    if (!is_name(text) || size < 0 || buffer.len <= size)
+        goto done;
+    Py_BEGIN_ALLOW_THREADS
+    int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (noatime ? O_NOATIME : 0);
+    int fd = openat(directory, text, flags);
+    if (fd < 0) {
+        number = errno;
+    } else {
+        struct stat before, after;
+        char known[64];
+        if (fstat(fd, &before) < 0) {
+            number = errno;
+        } else {
+            version_text(known, sizeof(known), &before);
+            if (S_ISREG(before.st_mode) && before.st_size == size && nanoseconds(before.st_mtim) == mtime &&
+                strcmp(known, version) == 0) {
+                ssize_t got = pread(fd, buffer.buf, (size_t)size + 1, 0);
+                if (got < 0 || fstat(fd, &after) < 0)
+                    number = errno;
+                else
+                    good = got == size && after.st_size == size &&
+                           nanoseconds(after.st_mtim) == nanoseconds(before.st_mtim) &&
+                           nanoseconds(after.st_ctim) == nanoseconds(before.st_ctim);
+            }
+        }
+        close(fd);
+    }
+    Py_END_ALLOW_THREADS
+done:
+    Py_DECREF(name);
+    PyBuffer_Release(&buffer);
+    if (number != 0) {
+        errno = number;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyBool_FromLong(good);
+}
+
+static int link_unnamed(int fd, int directory, const char *name)
+{
+    static int needs_path;
+    if (!needs_path) {
+        if (linkat(fd, "", directory, name, AT_EMPTY_PATH) == 0)
+            return 0;
+        if (errno != ENOENT && errno != EPERM && errno != EINVAL)
+            return -1;
+        needs_path = 1; /* kernels before 6.10 want CAP_DAC_READ_SEARCH for it */
+    }
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW);
+}
+
+/* write_small(directory, name, content, size, mode, uid, gid, mtime_ns, flush, check) -> whether it has its name now.
+
+   An unnamed file gets the content and all metadata, is read back into `check` and compared, flushed when `flush`,
+   and only then gets the name, which must be free. Nothing is left when anything is not as it should be. Raises OSError. */
+static PyObject *native_write_small(PyObject *module, PyObject *arguments)
+{
+    int directory, flush, number = 0, good = 0;
+    PyObject *name;
+    long long size, mtime;
+    unsigned int mode, uid, gid;
+    Py_buffer content, check;
+    if (!PyArg_ParseTuple(arguments, "iO&y*LIIILpw*:write_small", &directory, PyUnicode_FSConverter, &name, &content,
+                          &size, &mode, &uid, &gid, &mtime, &flush, &check))
+        return NULL;
+    const char *text = PyBytes_AS_STRING(name);
+    if (!is_name(text) || size < 0 || content.len < size || check.len <= size)
+        goto done;
+    Py_BEGIN_ALLOW_THREADS
+    int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        number = errno;
+    } else {
+        struct stat facts;
+        struct timespec times[2];
+        times[0].tv_sec = times[1].tv_sec = (time_t)(mtime / 1000000000LL);
+        times[0].tv_nsec = times[1].tv_nsec = (long)(mtime % 1000000000LL);
+        if (times[0].tv_nsec < 0) {
+            times[0].tv_sec = times[1].tv_sec = times[0].tv_sec - 1;
+            times[0].tv_nsec = times[1].tv_nsec = times[0].tv_nsec + 1000000000L;
+        }
+        ssize_t wrote = size ? pwrite(fd, content.buf, (size_t)size, 0) : 0;
+        if (wrote < 0 || fstat(fd, &facts) < 0 ||
+            ((facts.st_uid != uid || facts.st_gid != gid) && fchown(fd, uid, gid) < 0) || fchmod(fd, mode) < 0 ||
+            futimens(fd, times) < 0) {
+            number = errno;
+        } else if (wrote == size) {
+            ssize_t got = size ? pread(fd, check.buf, (size_t)size + 1, 0) : 0;
+            if (got < 0)
+                number = errno;
+            else if (got == size && memcmp(content.buf, check.buf, (size_t)size) == 0) {
+                if ((flush && fsync(fd) < 0) || link_unnamed(fd, directory, text) < 0)
+                    number = errno;
+                else
+                    good = 1;
+            }
+        }
+        close(fd);
+    }
+    Py_END_ALLOW_THREADS
+done:
+    Py_DECREF(name);
+    PyBuffer_Release(&content);
+    PyBuffer_Release(&check);
+    if (number != 0) {
+        errno = number;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyBool_FromLong(good);
+}
+
+/* ---- the module -------------------------------------------------------------------------------------------- */
+
+static PyMethodDef folder_methods[] = {
+    {"facts", (PyCFunction)Folder_facts, METH_O, NULL},
+    {"leave_out", (PyCFunction)Folder_leave_out, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef folder_members[] = {
+    {"fd", T_INT, offsetof(Folder, fd), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PySequenceMethods folder_sequence = {.sq_length = (lenfunc)Folder_length};
+
+static PyTypeObject FolderType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "_native.Folder",
+    .tp_basicsize = sizeof(Folder),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = Folder_new,
+    .tp_dealloc = (destructor)Folder_dealloc,
+    .tp_methods = folder_methods,
+    .tp_members = folder_members,
+    .tp_as_sequence = &folder_sequence,
+};
+
+static PyMethodDef functions[] = {
+    {"settle", native_settle, METH_VARARGS, NULL},
+    {"read_small", native_read_small, METH_VARARGS, NULL},
+    {"write_small", native_write_small, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = -1, .m_methods = functions};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    PyObject *module;
+    if (PyType_Ready(&FolderType) < 0 || (module = PyModule_Create(&definition)) == NULL)
+        return NULL;
+    Py_INCREF(&FolderType);
+    if (PyModule_AddObject(module, "Folder", (PyObject *)&FolderType) < 0 ||
+        PyModule_AddIntConstant(module, "COMPARE_MODE", COMPARE_MODE) < 0 ||
+        PyModule_AddIntConstant(module, "COMPARE_UID", COMPARE_UID) < 0 ||
+        PyModule_AddIntConstant(module, "COMPARE_GID", COMPARE_GID) < 0 ||
+        PyModule_AddIntConstant(module, "COMPARE_EXTENDED", COMPARE_EXTENDED) < 0 ||
+        PyModule_AddIntConstant(module, "COMPARE_MTIME", COMPARE_MTIME) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}

@@ -1,0 +1,61 @@
+from collections.abc import Callable
+
+COMPARE_MODE: int
+COMPARE_UID: int
+COMPARE_GID: int
+COMPARE_EXTENDED: int
+COMPARE_MTIME: int
+
+Row = tuple[str, int, int, int, str, int, int, int, int, int]
+"""(key, mode, size, mtime_ns, version, uid, gid, nlink, blocks, extended).
+
+`extended`: 0 = has no extended attributes that are carried, 1 = has some, 2 = cannot be told. Mode 0: the kernel refused;
+size is the errno.
+"""
+
+class Folder:
+    """The names of an open directory in canonical order; a folder's ends with a slash. Length: how many are left.
+
+    `reserved(name, is_folder)` says which names with the tool's own prefix are left out. Memory: 17 bytes and its
+    name an entry. The descriptor is the caller's; -1 when it has none any more. Raises OSError.
+    """
+
+    fd: int
+    def __new__(cls, fd: int, reserved: Callable[[str, int], bool], /) -> Folder: ...
+    def __len__(self) -> int: ...
+    def facts(self, wants_extended: bool, /) -> list[Row]:
+        """The next entries, looked at now; [] at the end. What has vanished is left out."""
+    def leave_out(self, index: int, /) -> None:
+        """An entry that `settle` told of does not come any more."""
+
+def settle(
+    source: Folder, destination: Folder, fields: int, tolerance_ns: int, tells: bool, /
+) -> tuple[int, int, list[tuple[int, int, str, int, int]]]:
+    """Ordinary files with one name each that are equal on both sides: (files, bytes, pairs).
+
+    They do not come any more; with `tells` they do, and are told instead: (index in source, index in destination, name,
+    size, mtime_ns). `fields` are COMPARE_ bits; size is always compared.
+    """
+
+def read_small(
+    directory: int, name: str, size: int, mtime_ns: int, version: str, noatime: bool, buffer: memoryview, /
+) -> bool:
+    """Whether the whole file, as it was listed, stands in `buffer` now, which has a byte to spare. Raises OSError."""
+
+def write_small(
+    directory: int,
+    name: str,
+    content: memoryview,
+    size: int,
+    mode: int,
+    uid: int,
+    gid: int,
+    mtime_ns: int,
+    flush: bool,
+    check: memoryview,
+    /,
+) -> bool:
+    """Whether a new file with that content and metadata has its name now. It was read back and compared before.
+
+    False, or OSError: nothing is there.
+    """
