@@ -523,57 +523,6 @@ static int is_name(const char *name)
     return name[0] != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-/* read_small(directory, name, size, mtime_ns, version, noatime, buffer) -> whether the whole file, as it was listed,
-   stands in `buffer`, which has a byte to spare. Raises OSError. */
-static PyObject *native_read_small(PyObject *module, PyObject *arguments)
-{
-    int directory, noatime, number = 0, good = 0;
-    PyObject *name;
-    long long size, mtime;
-    const char *version;
-    Py_buffer buffer;
-    if (!PyArg_ParseTuple(arguments, "iO&LLspw*:read_small", &directory, PyUnicode_FSConverter, &name, &size, &mtime,
-                          &version, &noatime, &buffer))
-        return NULL;
-    const char *text = PyBytes_AS_STRING(name);
-    if (!is_name(text) || size < 0 || buffer.len <= size)
-        goto done;
-    Py_BEGIN_ALLOW_THREADS
-    int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (noatime ? O_NOATIME : 0);
-    int fd = openat(directory, text, flags);
-    if (fd < 0) {
-        number = errno;
-    } else {
-        struct stat before, after;
-        char known[64];
-        if (fstat(fd, &before) < 0) {
-            number = errno;
-        } else {
-            version_text(known, sizeof(known), &before);
-            if (S_ISREG(before.st_mode) && before.st_size == size && nanoseconds(before.st_mtim) == mtime &&
-                strcmp(known, version) == 0) {
-                ssize_t got = pread(fd, buffer.buf, (size_t)size + 1, 0);
-                if (got < 0 || fstat(fd, &after) < 0)
-                    number = errno;
-                else
-                    good = got == size && after.st_size == size &&
-                           nanoseconds(after.st_mtim) == nanoseconds(before.st_mtim) &&
-                           nanoseconds(after.st_ctim) == nanoseconds(before.st_ctim);
-            }
-        }
-        close(fd);
-    }
-    Py_END_ALLOW_THREADS
-done:
-    Py_DECREF(name);
-    PyBuffer_Release(&buffer);
-    if (number != 0) {
-        errno = number;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return PyBool_FromLong(good);
-}
-
 static int link_unnamed(int fd, int directory, const char *name)
 {
     static int needs_path;
@@ -589,64 +538,105 @@ static int link_unnamed(int fd, int directory, const char *name)
     return linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW);
 }
 
-/* write_small(directory, name, content, size, mode, uid, gid, mtime_ns, flush, check) -> whether it has its name now.
-
-   An unnamed file gets the content and all metadata, is read back into `check` and compared, flushed when `flush`,
-   and only then gets the name, which must be free. Nothing is left when anything is not as it should be. Raises OSError. */
-static PyObject *native_write_small(PyObject *module, PyObject *arguments)
-{
-    int directory, flush, number = 0, good = 0;
-    PyObject *name;
-    long long size, mtime;
+typedef struct {
+    long long size, mtime, new_mtime;
+    const char *version;
     unsigned int mode, uid, gid;
+    int noatime, flush;
+} Small;
+
+/* 1: the whole file, as it was listed, stands in `content`; 0: it is another one now; -1: errno. */
+static int read_small(int directory, const char *name, const Small *small, Py_buffer *content)
+{
+    int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (small->noatime ? O_NOATIME : 0);
+    int fd = openat(directory, name, flags), result = -1;
+    if (fd < 0)
+        return -1;
+    struct stat before, after;
+    if (fstat(fd, &before) == 0) {
+        char known[64];
+        version_text(known, sizeof(known), &before);
+        result = 0;
+        if (S_ISREG(before.st_mode) && before.st_size == small->size && nanoseconds(before.st_mtim) == small->mtime &&
+            strcmp(known, small->version) == 0) {
+            ssize_t got = pread(fd, content->buf, (size_t)small->size + 1, 0);
+            if (got < 0 || fstat(fd, &after) < 0)
+                result = -1;
+            else
+                result = got == small->size && after.st_size == small->size &&
+                         nanoseconds(after.st_mtim) == small->mtime &&
+                         nanoseconds(after.st_ctim) == nanoseconds(before.st_ctim);
+        }
+    }
+    int number = errno;
+    close(fd);
+    errno = number;
+    return result;
+}
+
+/* 1: an unnamed file got content and all metadata, was read back and found equal, flushed when that is wanted, and has
+   its name now; 0 or -1 with errno: nothing is left. */
+static int write_small(int directory, const char *name, const Small *small, Py_buffer *content, Py_buffer *check)
+{
+    int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_CLOEXEC, 0600), result = -1;
+    if (fd < 0)
+        return -1;
+    struct stat facts;
+    struct timespec times[2];
+    long long seconds = small->new_mtime / 1000000000LL, rest = small->new_mtime % 1000000000LL;
+    if (rest < 0) {
+        seconds--;
+        rest += 1000000000LL;
+    }
+    /* Nobody has read it yet: its access time says nothing. */
+    times[0].tv_sec = times[1].tv_sec = (time_t)seconds;
+    times[0].tv_nsec = times[1].tv_nsec = (long)rest;
+    size_t size = (size_t)small->size;
+    ssize_t wrote = size ? pwrite(fd, content->buf, size, 0) : 0;
+    if (wrote >= 0 && fstat(fd, &facts) == 0 &&
+        ((facts.st_uid == small->uid && facts.st_gid == small->gid) || fchown(fd, small->uid, small->gid) == 0) &&
+        fchmod(fd, small->mode) == 0 && futimens(fd, times) == 0) {
+        ssize_t got = size ? pread(fd, check->buf, size + 1, 0) : 0;
+        if (got >= 0)
+            result = 0;
+        if (wrote == small->size && got == small->size && memcmp(content->buf, check->buf, size) == 0)
+            result = (!small->flush || fsync(fd) == 0) && link_unnamed(fd, directory, name) == 0 ? 1 : -1;
+    }
+    int number = errno;
+    close(fd);
+    errno = number;
+    return result;
+}
+
+/* copy_small(source, target, name, size, mtime_ns, version, noatime, mode, uid, gid, new_mtime_ns, flush, content,
+   check) -> whether the copy has its name now. Both buffers have a byte to spare; `content` holds the file. OSError. */
+static PyObject *native_copy_small(PyObject *module, PyObject *arguments)
+{
+    int source, target, result = 0, number = 0;
+    PyObject *name;
+    Small small;
     Py_buffer content, check;
-    if (!PyArg_ParseTuple(arguments, "iO&y*LIIILpw*:write_small", &directory, PyUnicode_FSConverter, &name, &content,
-                          &size, &mode, &uid, &gid, &mtime, &flush, &check))
+    if (!PyArg_ParseTuple(arguments, "iiO&LLspIIILpw*w*:copy_small", &source, &target, PyUnicode_FSConverter, &name,
+                          &small.size, &small.mtime, &small.version, &small.noatime, &small.mode, &small.uid,
+                          &small.gid, &small.new_mtime, &small.flush, &content, &check))
         return NULL;
     const char *text = PyBytes_AS_STRING(name);
-    if (!is_name(text) || size < 0 || content.len < size || check.len <= size)
-        goto done;
-    Py_BEGIN_ALLOW_THREADS
-    int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_CLOEXEC, 0600);
-    if (fd < 0) {
+    if (is_name(text) && small.size >= 0 && content.len > small.size && check.len > small.size) {
+        Py_BEGIN_ALLOW_THREADS
+        result = read_small(source, text, &small, &content);
+        if (result > 0)
+            result = write_small(target, text, &small, &content, &check);
         number = errno;
-    } else {
-        struct stat facts;
-        struct timespec times[2];
-        times[0].tv_sec = times[1].tv_sec = (time_t)(mtime / 1000000000LL);
-        times[0].tv_nsec = times[1].tv_nsec = (long)(mtime % 1000000000LL);
-        if (times[0].tv_nsec < 0) {
-            times[0].tv_sec = times[1].tv_sec = times[0].tv_sec - 1;
-            times[0].tv_nsec = times[1].tv_nsec = times[0].tv_nsec + 1000000000L;
-        }
-        ssize_t wrote = size ? pwrite(fd, content.buf, (size_t)size, 0) : 0;
-        if (wrote < 0 || fstat(fd, &facts) < 0 ||
-            ((facts.st_uid != uid || facts.st_gid != gid) && fchown(fd, uid, gid) < 0) || fchmod(fd, mode) < 0 ||
-            futimens(fd, times) < 0) {
-            number = errno;
-        } else if (wrote == size) {
-            ssize_t got = size ? pread(fd, check.buf, (size_t)size + 1, 0) : 0;
-            if (got < 0)
-                number = errno;
-            else if (got == size && memcmp(content.buf, check.buf, (size_t)size) == 0) {
-                if ((flush && fsync(fd) < 0) || link_unnamed(fd, directory, text) < 0)
-                    number = errno;
-                else
-                    good = 1;
-            }
-        }
-        close(fd);
+        Py_END_ALLOW_THREADS
     }
-    Py_END_ALLOW_THREADS
-done:
     Py_DECREF(name);
     PyBuffer_Release(&content);
     PyBuffer_Release(&check);
-    if (number != 0) {
+    if (result < 0) {
         errno = number;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    return PyBool_FromLong(good);
+    return PyBool_FromLong(result);
 }
 
 /* ---- the module -------------------------------------------------------------------------------------------- */
@@ -677,8 +667,7 @@ static PyTypeObject FolderType = {
 
 static PyMethodDef functions[] = {
     {"settle", native_settle, METH_VARARGS, NULL},
-    {"read_small", native_read_small, METH_VARARGS, NULL},
-    {"write_small", native_write_small, METH_VARARGS, NULL},
+    {"copy_small", native_copy_small, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

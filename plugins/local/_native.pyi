@@ -37,25 +37,25 @@ def settle(
     size, mtime_ns). `fields` are COMPARE_ bits; size is always compared.
     """
 
-def read_small(
-    directory: int, name: str, size: int, mtime_ns: int, version: str, noatime: bool, buffer: memoryview, /
-) -> bool:
-    """Whether the whole file, as it was listed, stands in `buffer` now, which has a byte to spare. Raises OSError."""
-
-def write_small(
-    directory: int,
+def copy_small(
+    source: int,
+    target: int,
     name: str,
-    content: memoryview,
     size: int,
+    mtime_ns: int,
+    version: str,
+    noatime: bool,
     mode: int,
     uid: int,
     gid: int,
-    mtime_ns: int,
+    new_mtime_ns: int,
     flush: bool,
+    content: memoryview,
     check: memoryview,
     /,
 ) -> bool:
-    """Whether a new file with that content and metadata has its name now. It was read back and compared before.
+    """Whether a new file `name` in the directory `target` is now what the file of that name in `source` was listed as.
 
-    False, or OSError: nothing is there.
+    It has content and metadata, was read back and compared (and flushed to the disk when `flush`) before it got its
+    name. `content` holds the file then; both buffers are longer than it. False, or OSError: nothing is there.
     """

@@ -19,6 +19,7 @@ from runner.locations.protocol import (
     Identity,
     Location,
     OpenSettings,
+    QuickCopy,
     Scan,
     Space,
     Throttle,
@@ -237,11 +238,6 @@ class LocalLocation:
         self, source: Location, entry: Entry, target: Entry, replaces: Entry | None, throttle: Throttle
     ) -> Written:
         assert isinstance(source, LocalLocation)
-        if replaces is None and self._quick.enabled and source._follower is None:
-            noatime = os.O_NOATIME if source._euid == 0 else 0
-            written = self._quick.copy(source._handles, entry, target, throttle, noatime)
-            if written is not None:
-                return written
         source_fd, facts = source.open_content(entry)
         try:
             with classified(target.path, "write"):
@@ -255,6 +251,14 @@ class LocalLocation:
         finally:
             release(source_fd)
         return Written(facts.st_size, digest, refused)
+
+    # CopiesQuickly
+
+    def quick_copy(self, source: Location, throttle: Throttle) -> QuickCopy | None:
+        if not isinstance(source, LocalLocation) or not self._quick.enabled or source._follower is not None:
+            return None
+        noatime = os.O_NOATIME if source._euid == 0 else 0
+        return functools.partial(self._quick.copy, source._handles, throttle, noatime)
 
     # ListsBeside
 

@@ -56,11 +56,9 @@ class QuickCopier:
         self._uses_left = 0
         self._plain_folder = False
 
-    def copy(
-        self, source: Handles, entry: Entry, target: Entry, throttle: Throttle, noatime: int
-    ) -> Written | None:
+    def copy(self, source: Handles, throttle: Throttle, noatime: int, entry: Entry) -> Written | None:
         """The result, or None when this file is not for here. `noatime` is O_NOATIME where it is allowed."""
-        size, mtime_ns, attributes = entry.size_bytes, target.mtime_ns, target.attributes
+        size, mtime_ns, attributes = entry.size_bytes, entry.mtime_ns, entry.attributes
         if (
             size is None
             or size > SMALL_BYTES
@@ -89,13 +87,11 @@ class QuickCopier:
             return None
         throttle.take(size)
         if native is not None:
-            return self._compiled(source_fd, target_fd, name, entry, target, noatime)
+            return self._compiled(source_fd, target_fd, name, entry, noatime)
         view = self._buffers.take()
         try:
             digest = self._read(source_fd, name, entry, size, view, noatime)
-            if digest is None or not self._write(
-                target_fd, name, size, view, digest, mtime_ns, attributes
-            ):
+            if digest is None or not self._write(target_fd, name, size, view, digest, mtime_ns, attributes):
                 return None
         except OSError:
             # Whatever it was, the general way meets it again and says it precisely.
@@ -105,25 +101,27 @@ class QuickCopier:
         return Written(size, f"xxh3_128:{digest}")
 
     def _compiled(
-        self, source_fd: int, target_fd: int, name: str, entry: Entry, target: Entry, noatime: int
+        self, source_fd: int, target_fd: int, name: str, entry: Entry, noatime: int
     ) -> Written | None:
-        """The same in two calls."""
-        size, attributes = entry.size_bytes, target.attributes
+        """The same in one call."""
+        size, attributes = entry.size_bytes, entry.attributes
         assert native is not None and attributes is not None
         content, check = self._compiled_buffers
         try:
-            if not native.read_small(
-                source_fd, name, size, entry.mtime_ns, entry.version, noatime != 0, content
-            ) or not native.write_small(
+            if not native.copy_small(
+                source_fd,
                 target_fd,
                 name,
-                content,
                 size,
+                entry.mtime_ns,
+                entry.version,
+                noatime,
                 attributes.mode,
                 attributes.uid,
                 attributes.gid,
-                target.mtime_ns,
+                entry.mtime_ns,
                 self._flush,
+                content,
                 check,
             ):
                 return None

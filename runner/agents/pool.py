@@ -7,17 +7,16 @@ requests it held: those fail, the others go on.
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import struct
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from runner.agents.jobs import WorkOrder
 from runner.agents.limits import Bandwidth
 from runner.agents.orders import encode_order
+from runner.agents.processes import WorkerProcess, forked, spawned
 from runner.agents.shared import SharedPage
 from runner.clock import Clock
 from runner.errors import LocationUnavailableError
@@ -28,7 +27,7 @@ TICK_SECONDS = 0.1
 
 
 class _Worker:
-    def __init__(self, slot: int, process: subprocess.Popen[bytes], connection: socket.socket) -> None:
+    def __init__(self, slot: int, process: WorkerProcess, connection: socket.socket) -> None:
         self.slot = slot
         self.process = process
         self.connection = connection
@@ -49,7 +48,11 @@ class WorkerPool:
         bandwidth: Bandwidth,
         clock: Clock,
         on_tick: Callable[[], None],
+        *,
+        forks: bool = False,
     ) -> None:
+        """`forks`: workers begin as copies of this process; for locations of this machine only (see processes.py)."""
+        self._forks = forks
         self.slots = size * order.threads
         self._in_flight = 2 if order.threads == 1 else order.threads + (order.threads + 1) // 2
         self._page = page
@@ -124,21 +127,7 @@ class WorkerPool:
 
     def _start(self, slot: int, order: bytes) -> _Worker:
         ours, theirs = socket.socketpair()
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                "from runner.agents.worker import main; main()",
-                str(theirs.fileno()),
-                str(self._page.handle),
-                str(slot),
-                str(os.getpid()),
-            ],
-            pass_fds=(theirs.fileno(), self._page.handle),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        process = (forked if self._forks else spawned)(theirs, self._page, slot)
         theirs.close()
         ours.setblocking(False)
         worker = _Worker(slot, process, ours)

@@ -126,8 +126,13 @@ class WorkerThrottle:
 
 
 def main() -> None:
-    """Entry point of the process: arguments are the socket's and the page's handles and the slot number."""
+    """Entry point of a new interpreter: arguments as those of `serve`."""
     handle, page_handle, slot, parent = (int(text) for text in sys.argv[1:5])
+    serve(handle, page_handle, slot, parent)
+
+
+def serve(handle: int, page_handle: int, slot: int, parent: int) -> None:
+    """Work until the socket ends: its and the page's descriptors, the slot number, the parent's process number."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A worker never outlives its parent: nothing may be written once the lock's owner is gone.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

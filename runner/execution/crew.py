@@ -86,7 +86,13 @@ class Crew:
         """Worker processes; for locations that others can open."""
         if self._pool is None:
             self._pool = WorkerPool(
-                self._order, self._size, self._page, self._bandwidth, self._context.clock, self.tick
+                self._order,
+                self._size,
+                self._page,
+                self._bandwidth,
+                self._context.clock,
+                self.tick,
+                forks=not self._remote,
             )
         return self._pool
 

@@ -205,6 +205,20 @@ class CopiesFrom(Protocol):
         ...
 
 
+QuickCopy = Callable[[Entry], Written | None]
+"""Copies one new file; None, and nothing done, when `copy` has to do it. Raises EntryError(CANCELLED) only."""
+
+
+@runtime_checkable
+class CopiesQuickly(Protocol):
+    """Role, beside CopiesFrom: a short way for the most frequent case."""
+
+    def quick_copy(self, source: Location, throttle: Throttle) -> QuickCopy | None:
+        """Of the same effect as `copy` of an entry with itself as the target and nothing to replace; None when there
+        is no such way from that source."""
+        ...
+
+
 class Copying(msgspec.Struct, frozen=True):
     """One file to copy: the source's entry, the entry to make (same path), what it replaces."""
 

@@ -13,9 +13,11 @@ from runner.locations.pair import LONGEST_PAUSE_SECONDS, REMOTE_ATTEMPTS, REMOTE
 from runner.locations.protocol import (
     CopiesFrom,
     CopiesMany,
+    CopiesQuickly,
     Copying,
     Linking,
     Location,
+    QuickCopy,
     Renames,
     SetsAttributes,
     Throttle,
@@ -67,7 +69,7 @@ class Performer:
         self._destination = destination
         self._settings = settings
         self._throttle = throttle
-        self._clock = clock
+        self.clock = clock
         self._mapped = mapped
         self._agent = agent
         self._silent_actions = 0
@@ -75,6 +77,11 @@ class Performer:
         self._wall_offset = clock.now().timestamp() - clock.monotonic()
         self._copies = (
             destination if isinstance(destination, CopiesFrom) and destination.copies_from(source) else None
+        )
+        self._quick = (
+            destination.quick_copy(source, throttle)
+            if isinstance(destination, CopiesQuickly) and self._copies is not None and settings.sets_mtime
+            else None
         )
         self._many = (
             destination
@@ -96,6 +103,24 @@ class Performer:
         }
 
     @property
+    def quick_copy(self) -> QuickCopy | None:
+        """How the destination copies ordinary new files, where it has a short way; see `perform_quickly`."""
+        return self._quick
+
+    def perform_quickly(self, action: Action, began: float) -> Outcome | None:
+        """The outcome of a COPY of a new file that could be done the short way, which was not tried before; None when
+        `perform` has to do it. `began`: a monotonic time."""
+        assert self._quick is not None and action.source is not None
+        try:
+            written = self._quick(action.source)
+        except EntryError:
+            return None
+        if written is None:
+            return None
+        self._silent_actions = 0
+        return self._outcome(action, began, 1, OutcomeStatus.DONE, written=written)
+
+    @property
     def copies_many(self) -> bool:
         """Whether `perform_many` is the way for files."""
         return self._many is not None
@@ -104,7 +129,7 @@ class Performer:
         """The outcomes of copies and replacements of files, in their order; what may be tried again is tried one by
         one."""
         assert self._many is not None
-        began = self._clock.monotonic()
+        began = self.clock.monotonic()
         copies = []
         for action in actions:
             assert action.source is not None
@@ -128,7 +153,7 @@ class Performer:
 
     def perform(self, action: Action) -> Outcome:
         """The outcome of one action; never raises for what one path can cause."""
-        began = self._clock.monotonic()
+        began = self.clock.monotonic()
         attempt = 1
         current = action
         while True:
@@ -137,7 +162,7 @@ class Performer:
             except EntryError as error:
                 settled = self._after_error(current, error)
                 if settled is None and attempt < self._attempts(error):
-                    self._clock.sleep(self._delay(error, attempt))
+                    self.clock.sleep(self._delay(error, attempt))
                     attempt += 1
                     current = self._refreshed(current, error)
                     continue
@@ -170,7 +195,7 @@ class Performer:
             attempts,
             written.bytes,
             self._wall_offset + began,
-            self._clock.monotonic() - began,
+            self.clock.monotonic() - began,
             written.digest,
             problem,
             self._agent,
