@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
 class ExitCode(enum.IntEnum):
@@ -223,8 +224,7 @@ class UsageError(RunnerError):
     exit_code = ExitCode.USAGE
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(msgspec.Struct, frozen=True):
     """One fault in a configuration file: where it stands, what is wrong, what was expected.
 
     Lines and columns count from 1. `excerpt` is the offending source line without its newline.

@@ -6,9 +6,9 @@ Every function takes a task and a Context; none prints. A run always ends in a R
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from runner.errors import PlanFileError, UsageError
 from runner.execution.circumstances import circumstances, read_selection
@@ -28,8 +28,7 @@ from runner.plan.prepare import Prepared, endpoint_summary, prepare
 NO_EXECUTION = "000000000000"
 
 
-@dataclass(frozen=True)
-class RestoreResult:
+class RestoreResult(msgspec.Struct, frozen=True):
     """What came back from quarantine (or would, when only listed)."""
 
     execution: str
@@ -181,7 +180,7 @@ def _prepare(
     selection = read_selection(task, context, crew.now_ns)
     told = circumstances(task, context)
     if applies:
-        told = dataclasses.replace(told, on_listed=crew.listening(told.on_listed))
+        told = msgspec.structs.replace(told, on_listed=crew.listening(told.on_listed))
     prepared = prepare(task, endpoints, selection, told, writer, workers=crew.pool)
     totals = prepared.trailer.totals
     context.subscriber(Planned(totals.changes, totals.bytes_to_write))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 from runner.errors import ExitCode
 
@@ -17,8 +18,7 @@ class Count(enum.Enum):
     SOME = "some"
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """An option. `value` names what follows it; None makes it a switch. `environment` gives its default."""
 
     flags: tuple[str, ...]
@@ -35,8 +35,7 @@ class Option:
         return self.flags[-1].lstrip("-").replace("-", "_")
 
 
-@dataclass(frozen=True, slots=True)
-class Positional:
+class Positional(msgspec.Struct, frozen=True):
     """A word a command takes. `words` tells completion what fits: task, file, command, path or nothing."""
 
     name: str
@@ -50,8 +49,7 @@ class Positional:
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """One command. `handler` is `module:function`, imported only when the command runs. `log_level` holds unless
     another one is asked for."""
 

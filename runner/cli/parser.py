@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
+
+import msgspec
 
 from runner.cli.commands import COMMANDS, GLOBAL_OPTIONS, command_named
 from runner.cli.declaration import Command, Count, Option
@@ -16,8 +17,7 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+class Flags(msgspec.Struct, frozen=True):
     """The options of every command, the environment's defaults filled in. `config` None = not given."""
 
     config: str | None = None
@@ -28,8 +28,7 @@ class Flags:
     no_progress: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True):
     """What was asked for. `command` None with `help` shows the list of commands."""
 
     command: Command | None

@@ -10,7 +10,8 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from runner.model.wire import terminal_safe
 
@@ -28,8 +29,7 @@ class Style(enum.StrEnum):
     COMMAND = "36"
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """Where text goes: how many cells wide it is, and whether it shows colours."""
 
     width: int = 100

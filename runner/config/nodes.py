@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
 import re
@@ -212,7 +211,7 @@ class Faults:
             width = place.width
             if excerpt is not None:
                 width = max(1, min(width, len(excerpt) - place.column + 1))
-            yield dataclasses.replace(diagnostic, excerpt=excerpt, width=width)
+            yield msgspec.structs.replace(diagnostic, excerpt=excerpt, width=width)
 
     def raise_if_any(self) -> None:
         """Raises ConfigurationError when anything was noted."""

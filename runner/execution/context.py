@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import BinaryIO
+
+import msgspec
 
 from runner.clock import Clock
 from runner.errors import InterruptedByUserError
@@ -37,8 +38,7 @@ class Cancellation:
             raise InterruptedByUserError("interrupted before anything was written")
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What every call needs besides its task. `accept` are names of guards that the user accepts this once.
 
     `standard_input` is read for a manifest named `-`. `slot` is the scheduled time (RFC 3339 UTC) that is being met.
@@ -50,10 +50,10 @@ class Context:
     clock: Clock
     subscriber: Subscriber = ignore_events
     accept: frozenset[str] = frozenset()
-    cancellation: Cancellation = field(default_factory=Cancellation)
+    cancellation: Cancellation = msgspec.field(default_factory=Cancellation)
     standard_input: BinaryIO | None = None
     slot: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def state(self) -> StateDirectory:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from runner.filters.glob import STAR, Glob, Star, Token
 from runner.filters.index import NO_MATCH, PatternIndex
@@ -22,8 +23,7 @@ TEXT_LIMIT = 102_400
 _Characters = list[str | Star]
 
 
-@dataclass(frozen=True, slots=True)
-class PathPattern:
+class PathPattern(msgspec.Struct, frozen=True):
     """One pattern between two `|`. `text` is as written.
 
     `globs` are tried on a path without a leading or trailing slash; one that matches is enough.

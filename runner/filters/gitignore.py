@@ -15,7 +15,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from runner.filters.glob import ANY_ONE, STAR, Glob, OneOf, Star, Token
 
@@ -50,8 +51,7 @@ class RuleFault(ValueError):
     """A rule that can never match; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One rule. `text` is as written; `components` are the names of its path, in order.
 
     `anywhere`: a single component, tried on the last name at every depth. A rule whose path ends in

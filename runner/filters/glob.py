@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
 class Star(enum.Enum):
@@ -19,8 +20,7 @@ class Star(enum.Enum):
     STAR = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(msgspec.Struct, frozen=True):
     """One character out of a set, given as a regular expression that always matches exactly one character."""
 
     expression: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
+
+import msgspec
 
 from runner.clock import Clock, SystemClock
 from runner.locations.protocol import (
@@ -111,8 +112,7 @@ def _takes_part(kind: Kind, options: TaskOptions) -> bool:
     return kind is not Kind.SYMLINK or options.symlinks is SymlinkMode.PRESERVE
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True):
     """How often, and after which pauses, something that failed for a passing reason is tried again.
 
     The pause doubles from attempt to attempt, up to LONGEST_PAUSE_SECONDS.

@@ -11,7 +11,6 @@ Rules for all methods:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -94,8 +93,7 @@ class Identity(msgspec.Struct, frozen=True):
         return ", ".join(f"{name} {value}" for name, value in self.facts)
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(msgspec.Struct, frozen=True):
     """Free space for the runner's user; None = unknown or unlimited."""
 
     free_bytes: int | None
@@ -352,8 +350,7 @@ class DriverOpen(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Driver:
+class Driver(msgspec.Struct, frozen=True):
     """What an entry point of group `runner.locations` names.
 
     `describe` gives the one-line address for people, without secrets. `overlaps(a, b)` tells whether two

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from runner.model.entry import Phase
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseStarted:
+class PhaseStarted(msgspec.Struct, frozen=True):
     task: str
     execution_id: str
     phase: Phase
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """While PREPARING: entries seen so far; totals are not known yet."""
 
     source_entries: int
     destination_entries: int
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """The end of PREPARING: how many changes a person would name will be made, and the bytes they write."""
 
     actions: int
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progressed:
+class Progressed(msgspec.Struct, frozen=True):
     """While TRANSFERRING or VERIFYING: sums since the phase started. Bytes within big files count."""
 
     phase: Phase
@@ -44,16 +41,14 @@ class Progressed:
     current_path: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """Something a person should know while it happens; `level` is info or warning."""
 
     level: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """The execution is over and its report is written."""
 
     task: str

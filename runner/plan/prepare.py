@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from runner.diff.merge import Merge, NotPlainError
 from runner.diff.tally import LISTED_PROBLEMS, Tally
@@ -29,8 +30,7 @@ Found = Entry | Problem
 Tap = Callable[[Iterator[Found]], Iterator[Found]]
 
 
-@dataclass(frozen=True)
-class Taps:
+class Taps(msgspec.Struct, frozen=True):
     """Lets `explain` look on while a plan is made; what passes is never changed."""
 
     source: Tap
@@ -38,8 +38,7 @@ class Taps:
     difference: Callable[[Difference], None]
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A decided plan, not written yet."""
 
     writer: PlanWriter
@@ -50,8 +49,7 @@ class Prepared:
     planner: Planner
 
 
-@dataclass(frozen=True)
-class Circumstances:
+class Circumstances(msgspec.Struct, frozen=True):
     """What planning is told from outside: settings as plain JSON for the header, the past, accepted guards."""
 
     described: dict[str, Any]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import MAXYEAR, datetime, timedelta
 from typing import Protocol
+
+import msgspec
 
 _MINUTE = timedelta(minutes=1)
 YEARS_AHEAD = 400
@@ -31,8 +32,7 @@ class DayRule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CronDays:
+class CronDays(msgspec.Struct, frozen=True):
     """cron(8)'s two day fields. `both_fit`: a day has to fit both of them; otherwise one that fits is enough."""
 
     days: frozenset[int]
@@ -48,8 +48,7 @@ class CronDays:
         return tuple(fitting)
 
 
-@dataclass(frozen=True, slots=True)
-class EventBridgeDays:
+class EventBridgeDays(msgspec.Struct, frozen=True):
     """EventBridge's day of month or day of week: whatever fits any of these. Empty = none that way.
 
     days: 15. before_last: L, L-3 as 0, 3. last_workday: LW. nearest: 15W. weekdays: FRI. last_weekdays: FRIL.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from runner.model.wire import terminal_safe
 from runner.scheduling.simulate import Fate, Fire, Simulation, load_of
@@ -34,8 +35,7 @@ text{font:12px system-ui,sans-serif;fill:var(--ink)}
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
+class _Scale(msgspec.Struct, frozen=True):
     """Instants -> pixels."""
 
     start: datetime

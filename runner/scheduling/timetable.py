@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from runner.model.automation import QuietWindow, ScheduleSettings
 from runner.scheduling.calendars import Calendar, TimesCalendar
@@ -21,8 +22,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _TICK = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Timetable:
+class Timetable(msgspec.Struct, frozen=True):
     """When a task is due. Immutable, small, safe to share between threads; instants are aware UTC.
 
     A slot is a nominal time: it names what was due, whatever happens then. Slots are to the second, those of `every`

@@ -20,7 +20,9 @@ import enum
 import fnmatch
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from runner.errors import EntryCode, EntryError
 from runner.locations.protocol import Driver, Location, OpenSettings
@@ -184,7 +186,7 @@ class FaultScript:
                 self.fire(fault, settings.name)
             return self.wrap(driver.open(settings, open_settings, create=create))
 
-        return replace(driver, open=open_faulty, in_process_only=True)
+        return msgspec.structs.replace(driver, open=open_faulty, in_process_only=True)
 
     def due(self, method: str, path: str) -> list[Fault]:
         """For the wrapper: count a call; the faults that are due in it, in the order of the script."""

@@ -133,11 +133,11 @@ def test_1_a_defect_of_a_driver_leaves_a_file_and_no_traceback(place):
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[runner.locations]\nbroken = stranger:DRIVER\n")
     (packages / "stranger.py").write_text(
-        "import dataclasses\n"
+        "import msgspec\n"
         "from runner_plugins.local.driver import DRIVER as LOCAL\n"
         "def describe(settings):\n"
         "    raise ZeroDivisionError('so sorry')\n"
-        "DRIVER = dataclasses.replace(LOCAL, type='broken', describe=describe)\n"
+        "DRIVER = msgspec.structs.replace(LOCAL, type='broken', describe=describe)\n"
     )
     (place.folder / "sync.yaml").write_text(
         (place.folder / "sync.yaml")

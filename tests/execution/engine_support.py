@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -109,7 +109,7 @@ class Rig:
             script = self.scripts.get(settings.options["tree"])
             return location if script is None else script.wrap(location)
 
-        return replace(driver, open=open_scripted)
+        return msgspec.structs.replace(driver, open=open_scripted)
 
     @property
     def context(self) -> Context:

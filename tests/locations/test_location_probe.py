@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -86,7 +85,7 @@ def lying(driver: Driver, **methods: Any) -> Driver:
             )
         return location
 
-    return replace(driver, open=open_lying)
+    return msgspec.structs.replace(driver, open=open_lying)
 
 
 def test_a_server_that_ignores_conditions_is_found() -> None:
@@ -143,14 +142,14 @@ def test_what_cannot_be_opened_is_said_and_nothing_else_tried() -> None:
         raise LocationUnavailableError("the password is refused", remedy="Set another one.")
 
     _, driver = memory()
-    assert tried(replace(driver, open=refuse)) == [
+    assert tried(msgspec.structs.replace(driver, open=refuse)) == [
         Step("open", Verdict.FAILED, "the password is refused\nSet another one.")
     ]
 
 
 def test_a_package_that_is_missing_is_named_with_its_extra() -> None:
     _, driver = memory()
-    [step] = tried(replace(driver, requires=("no_such_module",), extra="smb"))
+    [step] = tried(msgspec.structs.replace(driver, requires=("no_such_module",), extra="smb"))
     assert step.verdict is Verdict.FAILED
     assert "pip install 'sync-runner[smb]'" in step.detail
 
@@ -175,7 +174,9 @@ def test_the_clocks_are_compared(skew: float, verdict: Verdict) -> None:
         location.server_time_ns = lambda: int((clock.now().timestamp() + skew) * 1e9)
         return location  # type: ignore[no-any-return]
 
-    steps = list(probe(replace(driver, open=open_telling), SETTINGS, clock, EXECUTION, write=False))
+    steps = list(
+        probe(msgspec.structs.replace(driver, open=open_telling), SETTINGS, clock, EXECUTION, write=False)
+    )
     assert [step.verdict for step in steps if step.name == "clock"] == [verdict]
 
 
@@ -208,7 +209,11 @@ def test_unfinished_uploads_of_others_are_told(
         location.unfinished = told
         return location  # type: ignore[no-any-return]
 
-    steps = list(probe(replace(driver, open=open_telling), SETTINGS, FakeClock(), EXECUTION, write=False))
+    steps = list(
+        probe(
+            msgspec.structs.replace(driver, open=open_telling), SETTINGS, FakeClock(), EXECUTION, write=False
+        )
+    )
     (step,) = [step for step in steps if step.name == "unfinished uploads"]
     assert step.verdict is verdict
     assert step.detail.startswith(words)
