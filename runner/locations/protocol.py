@@ -258,8 +258,7 @@ class Digests(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class EqualFiles:
+class EqualFiles(msgspec.Struct, frozen=True):
     """When two ordinary files at one path are equal: in size, in `attributes`, and in mtime but for the tolerance.
 
     `mtime_tolerance_ns` None = times are not compared. `takes_part`, where it is given, is asked for each equal file
