@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -73,6 +75,16 @@ def drift(source: Path, destination: Path, seed: int) -> None:
                 Path(folder, name).write_bytes(b"changed")
             elif chance < 0.25:
                 os.chmod(os.path.join(folder, name), 0o600)
+            elif chance < 0.3:
+                os.utime(os.path.join(folder, name), ns=(0, 1))
+            elif chance < 0.35:
+                with contextlib.suppress(OSError):  # a file system without extended attributes
+                    os.setxattr(os.path.join(folder, name), "user.k", b"v")
+            elif chance < 0.38 and os.geteuid() == 0:
+                os.chown(os.path.join(folder, name), 1, 1)
+            elif chance < 0.4:
+                os.unlink(os.path.join(folder, name))
+                os.symlink("f0", os.path.join(folder, name))
         if dice.random() < 0.3:
             Path(folder, "extra").write_bytes(b"extra")
         for name in list(folders):
@@ -82,15 +94,18 @@ def drift(source: Path, destination: Path, seed: int) -> None:
 
 
 def plans(folder: Path, **task: Any) -> Iterator[bytes]:
-    """The plan file by one walk, then side by side; and how many folders were handed over."""
+    """The plan file by one walk that compares every file, by one walk that settles equal ones (where the compiled module
+    was built), then divided; each with what is shown of it."""
     text = CONFIGURATION.format(options=task.get("options", "{}"), filters=task.get("filters", "{}"))
     (folder / "sync.yaml").write_text(text)
     registry = Registry()
     configuration = load_configuration(str(folder / "sync.yaml"), registry, {})
     context = Context(configuration, registry, SystemClock())
     one = configuration.tasks["t"]
-    for side_by_side in (False, True):
+    for compares_all, side_by_side in ((True, False), (False, False), (False, True)):
         with (
+            patch("runner_plugins.local.location.native", None) if compares_all else nullcontext(),
+            patch("runner_plugins.local.scan.native", None) if compares_all else nullcontext(),
             Endpoints(one, registry, "0" * 12) as endpoints,
             closing(PlanWriter()) as writer,
             closing(Crew(one, context, endpoints, "0" * 12, refresh=False)) as crew,
@@ -133,9 +148,9 @@ def test_divided_plans_equal_plans_of_one_walk(tmp_path: Path, seed: int, task: 
     grow(tmp_path / "src", seed)
     if seed % 3:
         drift(tmp_path / "src", tmp_path / "dst", seed)
-    one_walk, one_shown, divided, divided_shown = plans(tmp_path, **task)
-    assert divided == one_walk
-    assert divided_shown == one_shown
+    one_walk, one_shown, settled, settled_shown, divided, divided_shown = plans(tmp_path, **task)
+    assert divided == settled == one_walk
+    assert divided_shown == settled_shown == one_shown
 
 
 @pytest.mark.parametrize("trouble", ["hard link", "kind", "leftover"])
@@ -151,5 +166,5 @@ def test_what_concerns_several_folders_is_decided_in_one_walk(tmp_path: Path, tr
     else:
         (tmp_path / "dst" / "zz").mkdir()
         (tmp_path / "dst" / "zz" / ".sync-runner-0123456789ab-1.part").write_bytes(b"")
-    one_walk, _, divided, _ = plans(tmp_path, options="{preserve_deleted_files: remove}")
-    assert divided == one_walk
+    one_walk, _, settled, _, divided, _ = plans(tmp_path, options="{preserve_deleted_files: remove}")
+    assert divided == settled == one_walk
