@@ -33,10 +33,12 @@ def _may_have_twin(entry: Entry, other: Entry | None) -> bool:
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Which of the source's entries take part. `includes` None = all. `hides_excluded`: an excluded entry counts
-    as not there, so that the destination's is an extra (delete_excluded)."""
+    """Which of the source's entries take part. `includes` None = all; without `asks_files` it need not be asked for
+    files, whose folders were asked for. `hides_excluded`: an excluded entry counts as not there, so that the
+    destination's is an extra (delete_excluded)."""
 
     includes: Callable[[Entry], bool] | None = None
+    asks_files: bool = True
     hides_excluded: bool = False
     symlinks: SymlinkMode = SymlinkMode.PRESERVE
     special_files: bool = True
@@ -127,6 +129,7 @@ class Merge:
         self._content_equal = content_equal
         self._reports_equal = reports_equal
         self._includes = scope.includes
+        self._asks_files = scope.asks_files
         self._delegated = delegated if delegated is not None else _NOTHING_DELEGATED
         self._links = LinkGroups(scope.hard_links)
         self._held: list[Difference] = []
@@ -331,10 +334,10 @@ class Merge:
 
     def _takes_part(self, entry: Entry) -> bool:
         includes = self._includes
-        if includes is not None and not includes(entry):
+        kind = entry.kind
+        if includes is not None and (self._asks_files or kind is Kind.DIRECTORY) and not includes(entry):
             self._tally.exclude(entry)
             return False
-        kind = entry.kind
         if kind is Kind.FILE or kind is Kind.DIRECTORY or self._scope.carries(entry):
             return True
         self._tally.skip(entry)

@@ -143,13 +143,13 @@ class Selection:
     @property
     def is_trivial(self) -> bool:
         """True when nothing is ever left out, so that nobody need ask. Never so with the built-in folders."""
-        return not (
-            self._built_in
-            or self._includes
-            or self._excludes
-            or self._rules
-            or self._asks_facts
-            or self._manifest is not None
+        return not (self._built_in or self.asks_files)
+
+    @property
+    def asks_files(self) -> bool:
+        """False when no rule concerns files: one matters whenever the folder that it is in does."""
+        return bool(
+            self._includes or self._excludes or self._rules or self._asks_facts or self._manifest is not None
         )
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 
 from runner.model.entry import leaf_name, path_bytes
@@ -36,6 +38,16 @@ class NameRules(msgspec.Struct, frozen=True):
     forbidden_end: str = ""
     reserved_exactly: frozenset[str] = frozenset()
     reserved: frozenset[str] = frozenset()
+
+    @property
+    def held_up_to(self) -> int:
+        """Paths of at most so many characters can surely be held; 0 = each has to be looked at."""
+        spelt = self.utf8 or not self.controls or self.forbidden or self.forbidden_end
+        if spelt or self.reserved_exactly or self.reserved or self.max_depth is not None:
+            return 0
+        in_bytes = [limit // 4 for limit in (self.max_name_bytes, self.max_path_bytes) if limit is not None]
+        in_units = [limit // 2 for limit in (self.max_name_units, self.max_path_units) if limit is not None]
+        return min([*in_bytes, *in_units, sys.maxsize])
 
     def refusal(self, path: str) -> str | None:
         """Why the last name of `path` cannot be held ("the name holds ':'"), None when it can."""

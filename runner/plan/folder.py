@@ -20,9 +20,10 @@ from runner.locations.pair import Endpoints
 from runner.locations.protocol import Location, Sweeps
 from runner.model.action import Stage
 from runner.model.difference import Reason
-from runner.model.entry import Entry, Problem
+from runner.model.entry import Entry, Kind, Problem
 from runner.model.task import Task
 from runner.model.wire import decode_line, encode_line
+from runner.plan.build import Planner
 from runner.plan.file import PlanWriter
 from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of, side_by_side
 from runner.plan.sums import PlannerSums
@@ -55,6 +56,10 @@ class FolderPlanner:
         self._task = task
         self._endpoints = endpoints
         self._selection = Selection(task.filters, now_ns)
+        metadata = task.options.metadata
+        self._takes_everything = (
+            not self._selection.asks_files and not metadata.owner_map and not metadata.group_map
+        )
 
     def plan(self, request: bytes) -> bytes:
         """The answer to one request."""
@@ -68,11 +73,43 @@ class FolderPlanner:
             writer.close()
 
     def _planned(self, path: str, writer: PlanWriter) -> bytes:
-        task, endpoints, selection = self._task, self._endpoints, self._selection
+        endpoints = self._endpoints
         standing = endpoints.destination.stat(path.removesuffix("/"))
         if standing is not None and not standing.is_directory:
             raise _NotPlainError
         tally = Tally()
+        if standing is None and self._takes_everything:
+            planner = self._planned_new(path, writer, tally)
+        else:
+            planner = self._compared(path, writer, tally)
+        if tally.problems_total or _has_leftovers(endpoints.destination):
+            raise _NotPlainError
+        stages = [writer.stage_lines(stage) for stage in Stage]
+        answer = FolderPlan(
+            True, writer.counts, tuple(len(lines) for lines in stages), planner.sums.value(), tally.sums()
+        )
+        return b"".join([encode_line(answer), b"\n", *stages])
+
+    def _planned_new(self, path: str, writer: PlanWriter, tally: Tally) -> Planner:
+        """The destination has nothing there: everything is new, and nothing need be compared."""
+        task, endpoints, selection = self._task, self._endpoints, self._selection
+        planner = planner_of(task, endpoints, selection, writer, tally)
+        carries = scope_of(task, endpoints, selection).carries
+        feed_new, list_source = planner.feed_new, tally.list_source
+        descend = None if selection.is_trivial else selection.descend
+        for found in _plain(inventory(endpoints.source, descend, prefix=path)):
+            list_source(found)
+            if found.kind is Kind.DIRECTORY and not selection.includes(found):
+                tally.exclude(found)
+            elif carries(found):
+                feed_new(found)
+            else:
+                tally.skip(found)
+        planner.finish()
+        return planner
+
+    def _compared(self, path: str, writer: PlanWriter, tally: Tally) -> Planner:
+        task, endpoints, selection = self._task, self._endpoints, self._selection
         descend = None if selection.is_trivial else selection.descend
         scans = side_by_side(task, endpoints, selection, tally)
         source = inventory(endpoints.source, descend, prefix=path, scan=scans and scans[0])
@@ -91,16 +128,10 @@ class FolderPlanner:
                 raise _NotPlainError
             planner.feed(difference)
         planner.finish()
-        if tally.problems_total or _has_leftovers(endpoints.destination):
-            raise _NotPlainError
-        stages = [writer.stage_lines(stage) for stage in Stage]
-        answer = FolderPlan(
-            True, writer.counts, tuple(len(lines) for lines in stages), planner.sums.value(), tally.sums()
-        )
-        return b"".join([encode_line(answer), b"\n", *stages])
+        return planner
 
 
-def _plain(listing: Iterator[Entry | Problem]) -> Iterator[Entry | Problem]:
+def _plain(listing: Iterator[Entry | Problem]) -> Iterator[Entry]:
     for found in listing:
         if isinstance(found, Problem) or found.link_group is not None:
             raise _NotPlainError

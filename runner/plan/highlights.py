@@ -20,6 +20,7 @@ class Highlights:
         self._first: dict[tuple[ActionKind, Stage], list[Action]] = {}
         self._rows: list[tuple[int, bytes, Action]] = []
         self._least = 0
+        self._first_copies: list[Action] = []
 
     def add(self, action: Action) -> None:
         """Look at one action; housekeeping is not for people."""
@@ -36,6 +37,17 @@ class Highlights:
                 self._rows = self._largest_rows()
                 # What is as large as the smallest of these may still win by its path.
                 self._least = -self._rows[-1][0] - 1
+
+    def add_copy(self, action: Action) -> None:
+        """`add` for a COPY of a new file, most of which need no second look."""
+        first = self._first_copies
+        if (
+            len(first) < FIRST_PER_KIND
+            or action.size_bytes > self._least
+            or path_before(action.path, first[-1].path)
+        ):
+            self.add(action)
+            self._first_copies = self._first[(action.kind, action.stage)]
 
     def together_with(self, other: Highlights) -> Highlights:
         """These and what another one gathered of other kinds; both stay as they are."""

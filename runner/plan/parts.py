@@ -58,7 +58,7 @@ def side_by_side(
         endpoints.attributes,
         comparison.mtime_tolerance_ns if comparison.compares_mtime else None,
         tally.settle,
-        None if selection.is_trivial else selection.includes,
+        selection.includes if selection.asks_files else None,
     )
     return destination.lists_beside(endpoints.source, equal)
 
@@ -68,6 +68,8 @@ def scope_of(task: Task, endpoints: Endpoints, selection: Selection) -> Scope:
     options = task.options
     return Scope(
         includes=None if selection.is_trivial else selection.includes,
+        # With delete_excluded, what is in a folder left out comes too.
+        asks_files=selection.asks_files or task.filters.delete_excluded,
         hides_excluded=task.filters.delete_excluded and not selection.restricts_deletion,
         symlinks=options.symlinks,
         special_files=options.special_files,

@@ -45,6 +45,7 @@ class PlanSums:
         self._counts: dict[ActionKind, int] = dict.fromkeys(ActionKind, 0)
         self._bytes: dict[ActionKind, int] = dict.fromkeys(ActionKind, 0)
         self._restored = 0
+        self._copied = self._copied_bytes = 0
         self._highlights = Highlights()
         self._highlighted_removals = Highlights()
         self.bytes_replaced = self.bytes_taken = self.bytes_freed = 0
@@ -63,8 +64,20 @@ class PlanSums:
         self._bytes[kind] += action.size_bytes
         (self._highlighted_removals if kind in REMOVALS else self._highlights).add(action)
 
+    def add_copy(self, action: Action) -> None:
+        """`add` for a COPY of a new file; a key of the counts costs more to hash than all this."""
+        self._copied += 1
+        self._copied_bytes += action.size_bytes
+        self._highlights.add_copy(action)
+
+    def _settle_copies(self) -> None:
+        self._counts[ActionKind.COPY] += self._copied
+        self._bytes[ActionKind.COPY] += self._copied_bytes
+        self._copied = self._copied_bytes = 0
+
     def value(self) -> PlannerSums:
         """What was decided, as a value that can cross a process border."""
+        self._settle_copies()
         return PlannerSums(
             counts={kind.value: count for kind, count in self._counts.items()},
             bytes={kind.value: size for kind, size in self._bytes.items()},
@@ -102,6 +115,7 @@ class PlanSums:
             self._highlighted_removals.add(action)
 
     def totals(self) -> ActionTotals:
+        self._settle_copies()
         counts, sizes = self._counts, self._bytes
         withheld = self._tally.incomplete
         deletions = counts[ActionKind.DELETE] + counts[ActionKind.QUARANTINE]
