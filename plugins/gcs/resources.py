@@ -118,9 +118,16 @@ def generations(etag: str) -> tuple[str, str]:
 
 
 def digests_of(resource: ObjectResource) -> tuple[tuple[str, str], ...]:
-    """Computed by the service from what it holds; composite objects have no MD5."""
+    """Computed by the service from what it holds; composite objects have no MD5. What is no base64 is left out."""
     found = (("md5", resource.md5_hash), ("crc32c", resource.crc32c))
-    return tuple((name, base64.b64decode(text).hex()) for name, text in found if text)
+    return tuple((name, digest) for name, text in found if text and (digest := _hexadecimal(text)))
+
+
+def _hexadecimal(text: str) -> str | None:
+    try:
+        return base64.b64decode(text, validate=True).hex()
+    except ValueError:
+        return None
 
 
 def headers_of(resource: ObjectResource) -> Pairs:

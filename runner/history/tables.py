@@ -44,7 +44,12 @@ class AnyText(TypeDecorator[str]):
     def process_result_value(self, value: str | None, dialect: Any) -> str | None:
         if value is None or not value.startswith(_ENCODED):
             return value
-        return base64.b64decode(value.removeprefix(_ENCODED)).decode("utf-8", "surrogateescape")
+        try:
+            raw = base64.b64decode(value.removeprefix(_ENCODED), validate=True)
+        except ValueError:
+            # Somebody else wrote it: shown as it stands, not as a guess.
+            return value
+        return raw.decode("utf-8", "surrogateescape")
 
 
 class Instant(TypeDecorator[datetime]):

@@ -111,8 +111,14 @@ def _escaped(value: Any) -> Any:
     return value
 
 
-def _text(encoded: str) -> str:
-    return base64.b64decode(encoded).decode("utf-8", "surrogateescape")
+def _text(encoded: object) -> str:
+    """Raises msgspec.ValidationError for what is no base64: a guess at a name could be another file's."""
+    try:
+        if not isinstance(encoded, str):
+            raise ValueError
+        return base64.b64decode(encoded, validate=True).decode("utf-8", "surrogateescape")
+    except ValueError as error:
+        raise msgspec.ValidationError("a *_b64 value is not base64") from error
 
 
 def _restored(value: Any) -> Any:

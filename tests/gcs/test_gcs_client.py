@@ -14,7 +14,7 @@ from runner_plugins.gcs.client import GOOGLE, OTHER, GcsClient, GcsSettings
 from runner_plugins.gcs.credentials import token_source
 from runner_plugins.gcs.driver import DRIVER
 from runner_plugins.gcs.requests import Requests
-from runner_plugins.gcs.resources import ObjectResource, instant_ns, patched
+from runner_plugins.gcs.resources import ObjectResource, digests_of, instant_ns, patched
 from runner_plugins.objects.client import Condition, ConditionFailedError, Description, ObjectFacts
 from runner_plugins.objects.rest import Rest
 from servers.real_pair import opened
@@ -266,3 +266,7 @@ def test_a_patch_says_only_what_differs() -> None:
 def test_a_resource_tells_no_secret() -> None:
     assert "hush" not in repr(settings(access_token=Secret("hush", "test")))
     assert ObjectResource("a").size == "0"
+
+
+def test_a_digest_that_is_no_base64_is_none() -> None:
+    assert digests_of(ObjectResource("a", md5_hash="AQI=", crc32c="AQ*I=")) == (("md5", "0102"),)

@@ -14,6 +14,7 @@ from runner.history.records import FailedFinding, HistoryRow, HistoryStatus
 from runner.history.started import STARTED_FILE, note_start
 from runner.history.state import StateDirectory
 from runner.history.store import History
+from runner.history.tables import AnyText
 from runner.model.action import Finding, Verdict
 from runner.model.entry import Phase
 from runner.model.execution import Counters, Counts
@@ -119,6 +120,11 @@ def test_names_in_any_bytes_come_back(history: History, report_of: MakesReport) 
         FailedFinding("dir/invalid-\udcff\udcfe\n", "checksum_failure", ("digest", "mode"))
     ]
     assert history.list(task="b64:ZmFrZQ==") == [row]
+
+
+def test_a_text_that_others_damaged_is_shown_as_it_stands() -> None:
+    assert AnyText().process_result_value("b64:Y*W8=", None) == "b64:Y*W8="
+    assert AnyText().process_result_value("b64:/w==", None) == "\udcff"
 
 
 def test_recording_an_end_again_changes_nothing(history: History, report_of: MakesReport) -> None:
