@@ -270,31 +270,30 @@ static int is_carried(const char *name)
            begins(name, "system.posix_acl_");
 }
 
-/* 0: has none that is carried; 1: has some; 2: cannot be told here. `name` may end with a slash. */
-static int extended(Folder *folder, const char *name, int is_folder)
+/* listxattr of an entry in the folder, whose last name is not followed; `room` 0 asks for the size alone. */
+static ssize_t list_extended(Folder *folder, const char *name, char *list, size_t room)
 {
-    char list[EXTENDED_BUFFER], path[PATH_MAX];
-    ssize_t got = -1;
+    if (!listxattrat_missing) {
+        ssize_t got = syscall(SYS_listxattrat, folder->fd, name, AT_SYMLINK_NOFOLLOW, list, room);
+        if (got >= 0 || (errno != ENOSYS && errno != EPERM))
+            return got;
+        listxattrat_missing = errno == ENOSYS; /* EPERM: what sandboxes answer to calls they do not know */
+    }
+    char path[NAME_MAX + 64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", folder->fd, name);
+    return llistxattr(path, list, room);
+}
+
+/* 0: has none that is carried; 1: has some; 2: cannot be told here. `name` is without a slash. */
+static int extended(Folder *folder, const char *name)
+{
+    char list[EXTENDED_BUFFER];
     if (folder->without_extended)
         return 0;
-    char plain[NAME_MAX + 2];
-    size_t length = strlen(name);
-    if (length > NAME_MAX + 1)
-        return 2;
-    memcpy(plain, name, length + 1);
-    if (is_folder)
-        plain[length - 1] = '\0';
-    if (!listxattrat_missing) {
-        got = syscall(SYS_listxattrat, folder->fd, plain, AT_SYMLINK_NOFOLLOW, list, sizeof(list));
-        if (got < 0 && (errno == ENOSYS || errno == EPERM))
-            listxattrat_missing = errno == ENOSYS;
-        else if (got < 0 && errno != EOPNOTSUPP)
-            return 2;
-    }
-    if (got < 0 && errno != EOPNOTSUPP) {
-        snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", folder->fd, plain);
-        got = llistxattr(path, list, sizeof(list));
-    }
+    /* Nearly always there is none; a buffer would have to be allocated for each file, in the kernel. */
+    ssize_t got = list_extended(folder, name, NULL, 0);
+    if (got > 0)
+        got = list_extended(folder, name, list, sizeof(list));
     if (got < 0) {
         if (errno == EOPNOTSUPP) {
             folder->without_extended = 1;
@@ -366,7 +365,7 @@ static PyObject *Folder_facts(Folder *folder, PyObject *wants)
                     continue;
                 one->number = errno;
             } else if (wants_extended) {
-                one->extended = extended(folder, name, item->flags & IS_FOLDER);
+                one->extended = extended(folder, plain);
             }
             taken++;
         }
@@ -425,7 +424,7 @@ static int same_file(Folder *left, Folder *right, const char *name, int fields, 
         (fields & COMPARE_UID && facts->st_uid != other.st_uid) ||
         (fields & COMPARE_GID && facts->st_gid != other.st_gid))
         return 0;
-    return !(fields & COMPARE_EXTENDED) || (extended(left, name, 0) == 0 && extended(right, name, 0) == 0);
+    return !(fields & COMPARE_EXTENDED) || (extended(left, name) == 0 && extended(right, name) == 0);
 }
 
 typedef struct {

@@ -50,7 +50,7 @@ from .publish import Draft, Publisher, exists, expect
 from .quick import QuickCopier
 from .scan import Scanner
 from .syscalls import Syscalls, release
-from .writing import ContentError, ContentWriter
+from .writing import ContentError, ContentWriter, Copied
 
 _NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _INODE_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -246,11 +246,11 @@ class LocalLocation:
                     assert draft.fd is not None
                     if facts.st_size > SMALL_BYTES:
                         _check_early(directory_fd, name, target.path, replaces)
-                    digest = self._writer.from_file(draft.fd, source_fd, facts, entry.path, throttle)
-                    refused = self._finish_file(draft, name, target, facts.st_size, digest, replaces)
+                    copied = self._writer.from_file(draft.fd, source_fd, facts, entry.path, throttle)
+                    refused = self._finish_file(draft, name, target, facts.st_size, copied, replaces)
         finally:
             release(source_fd)
-        return Written(facts.st_size, digest, refused)
+        return Written(facts.st_size, copied.digest, refused)
 
     # CopiesQuickly
 
@@ -393,7 +393,7 @@ class LocalLocation:
                 digest, size = self._writer.from_chunks(draft.fd, content, throttle, with_holes=with_holes)
                 if entry.size_bytes is not None and size != entry.size_bytes:
                     raise changed(entry.path, f"{size} bytes came, {entry.size_bytes} were announced")
-                refused = self._finish_file(draft, name, entry, size, digest, replaces)
+                refused = self._finish_file(draft, name, entry, size, Copied(digest), replaces)
         finally:
             release(directory_fd)
         return Written(size, digest, refused)
@@ -404,13 +404,13 @@ class LocalLocation:
         name: str,
         entry: Entry,
         size: int,
-        digest: str | None,
+        copied: Copied,
         replaces: Entry | None,
     ) -> tuple[str, ...]:
         """Metadata, then the check, then the name: in this order, for what has its name is complete."""
         assert draft.fd is not None
         refused = self._setter.apply(draft.fd, entry, None)
-        self._writer.check(draft.fd, entry.path, size, digest)
+        self._writer.check(draft.fd, entry.path, size, copied)
         if draft.name is not None:
             draft.close_file()
         self._publish(draft, name, entry.path, replaces)

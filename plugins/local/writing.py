@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from runner.errors import EntryCode, EntryError
 from runner.locations.protocol import Buffer, OpenSettings, Throttle
@@ -25,6 +26,7 @@ from .content import (
     read_small,
 )
 from .faults import classified, shown
+from .ranges import SIDE_BY_SIDE_BYTES, FollowedCopy, SourceShortenedError
 from .syscalls import UNSUPPORTED, Syscalls
 
 _BLOCK_BYTES = 4096
@@ -61,6 +63,14 @@ def _from_elsewhere(content: Iterable[Buffer]) -> Iterator[Buffer]:
         raise ContentError(error) from error
 
 
+class Copied(NamedTuple):
+    """What `from_file` did. `digest` (algorithm:hex) is of the content read; None when nothing was to be read.
+    `checked`: what has arrived was read back already, and is the same."""
+
+    digest: str | None
+    checked: bool = False
+
+
 class ContentWriter:
     """Fills drafts and checks them, as one task's settings ask."""
 
@@ -75,11 +85,11 @@ class ContentWriter:
 
     def from_file(
         self, fd: int, source_fd: int, facts: os.stat_result, path: str, throttle: Throttle
-    ) -> str | None:
-        """Copy an open file that is as `facts` say, holes as holes. Returns algorithm:hex of the content
-        read; None when the kernel shared or copied the blocks and nothing was to be read.
+    ) -> Copied:
+        """Copy an open file that is as `facts` say, holes as holes.
 
-        Raises CHANGED_DURING_TRANSFER when the source moved meanwhile.
+        Blocks that the file system shares (btrfs, XFS) are not read: there are no others that could differ. Raises
+        CHANGED_DURING_TRANSFER when the source moved meanwhile, CHECKSUM_FAILURE.
         """
         size = facts.st_size
         view = self._buffers.take()
@@ -92,16 +102,16 @@ class ContentWriter:
                 content = view[:size]
                 digest = digest_of(self._algorithm, content)
                 write_all(fd, content, 0)
-                return digest
+                return Copied(digest)
             if size >= _CLONE_FROM_BYTES and self._cloned(fd, source_fd, facts):
                 check_unchanged(source_fd, path, facts, size)
-                if not self._read_back:
-                    return None
-                return hash_file(fd, os.fstat(fd), self._algorithm, view, throttle)[0]
+                return Copied(None)
             if not self._read_back and self._copied_by_kernel(fd, source_fd, facts, throttle):
                 check_unchanged(source_fd, path, facts, size)
-                return None
-            return self._from_big_file(fd, source_fd, facts, path, view, throttle)
+                return Copied(None)
+            if size >= SIDE_BY_SIDE_BYTES and not is_sparse(facts):
+                return self._from_huge_file(fd, source_fd, facts, path, throttle)
+            return Copied(self._from_big_file(fd, source_fd, facts, path, view, throttle))
         finally:
             self._buffers.give_back(view)
 
@@ -138,6 +148,22 @@ class ContentWriter:
                 return False
             position += got
         return True
+
+    def _from_huge_file(
+        self, fd: int, source_fd: int, facts: os.stat_result, path: str, throttle: Throttle
+    ) -> Copied:
+        # What is to be durable is read back when it has been flushed.
+        follows = self._read_back and not self._sync
+        copy = FollowedCopy(fd, source_fd, facts.st_size, lambda: new_hasher(self._algorithm))
+        try:
+            copy.copy(throttle, follows)
+        except SourceShortenedError:
+            pass  # which the next line says
+        check_unchanged(source_fd, path, facts, copy.position)
+        read, arrived = (f"{self._algorithm.value}:{digest}" for digest in copy.digests)
+        if follows and read != arrived:
+            raise checksum_failure(path, read, arrived)
+        return Copied(read, follows)
 
     def _from_big_file(
         self,
@@ -194,8 +220,8 @@ class ContentWriter:
             os.ftruncate(fd, position)
         return f"{self._algorithm.value}:{hasher.hexdigest()}", position
 
-    def check(self, fd: int, path: str, size_bytes: int, digest: str | None) -> None:
-        """Make the file durable if asked, and hold what was written against what was read.
+    def check(self, fd: int, path: str, size_bytes: int, copied: Copied) -> None:
+        """Make the file durable if asked, and hold what was written against what was read, unless that was done.
 
         With durability, the read-back asks the medium where the kernel lets go of its copy.
         """
@@ -203,7 +229,8 @@ class ContentWriter:
             os.fsync(fd)
             if self._read_back:
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        if not self._read_back or digest is None:
+        digest = copied.digest
+        if not self._read_back or digest is None or copied.checked:
             written = os.fstat(fd).st_size
             if written != size_bytes:
                 raise EntryError(
