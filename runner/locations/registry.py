@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 
 from runner.errors import ConfigurationError, Diagnostic, MissingExtraError
+from runner.locations.discovery import declared, load
 from runner.locations.protocol import Driver
 
 GROUP = "runner.locations"
@@ -19,7 +17,7 @@ class Registry:
     def __init__(self, drivers: tuple[Driver, ...] = ()) -> None:
         """`drivers` are added to (and win over) those found by entry point: for tests and embedding."""
         self._loaded: dict[str, Driver] = {driver.type: driver for driver in drivers}
-        self._entry_points: dict[str, EntryPoint] | None = None
+        self._declared: dict[str, str] | None = None
 
     def types(self) -> list[str]:
         """All known location types, sorted; loads nothing."""
@@ -32,6 +30,8 @@ class Registry:
             return self._loaded[location_type]
         found = self._found().get(location_type)
         if found is None:
+            import difflib
+
             close = difflib.get_close_matches(location_type, self.types(), n=1)
             raise ConfigurationError(
                 [
@@ -46,26 +46,30 @@ class Registry:
                 ]
             )
         try:
-            driver = found.load()
+            driver = load(found)
         except ImportError as error:
             raise MissingExtraError(
                 f"location type {location_type!r} needs the package {error.name!r}, which is not installed"
             ) from error
         if not isinstance(driver, Driver):
             raise MissingExtraError(
-                f"the entry point {found.value!r} for location type {location_type!r} is not a Driver"
+                f"the entry point {found!r} for location type {location_type!r} is not a Driver"
             )
         self._loaded[location_type] = driver
         return driver
 
-    def _found(self) -> dict[str, EntryPoint]:
-        if self._entry_points is None:
-            self._entry_points = {point.name: point for point in entry_points(group=GROUP)}
-        return self._entry_points
+    def _found(self) -> dict[str, str]:
+        if self._declared is None:
+            self._declared = declared(GROUP)
+        return self._declared
 
 
 def check_installed(driver: Driver) -> None:
     """Raises MissingExtraError, naming the extra, when a module that the driver needs is not installed."""
+    if not driver.requires:
+        return
+    from importlib.util import find_spec
+
     for module in driver.requires:
         if module not in sys.modules and find_spec(module) is None:
             raise MissingExtraError(
