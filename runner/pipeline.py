@@ -1,21 +1,21 @@
 """The whole story: sync.yaml -> plan -> apply -> verify -> report. The command line and any service call this.
 
 Every function takes a task and a Context; none prints. A run always ends in a Report, also when it was refused.
+What only some of them need is imported there: a plan starts sooner.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from runner.errors import PlanFileError, UsageError
 from runner.execution.circumstances import circumstances, read_selection
 from runner.execution.context import Cancellation, Context
-from runner.execution.crew import Crew
-from runner.execution.locking import destination_lock, hold
-from runner.execution.record import ExecutionRecord
+from runner.execution.planning import NO_EXECUTION, PlanningCrew
 from runner.locations.pair import Endpoints
 from runner.model.entry import Entry, Phase, Problem
 from runner.model.events import Planned
@@ -25,7 +25,9 @@ from runner.model.task import DeletedFiles, Task, VerifyMode
 from runner.plan.file import PlanReader, PlanWriter, write_plan_file
 from runner.plan.prepare import Prepared, endpoint_summary, prepare
 
-NO_EXECUTION = "000000000000"
+if TYPE_CHECKING:
+    from runner.execution.crew import Crew
+    from runner.execution.record import ExecutionRecord
 
 
 class RestoreResult(msgspec.Struct, frozen=True):
@@ -47,7 +49,7 @@ def plan_task(task: Task, context: Context, output: str | None = None) -> PlanSu
             task, context.registry, NO_EXECUTION, context.state.cache_folder, context.clock
         ) as endpoints,
         contextlib.closing(PlanWriter()) as writer,
-        contextlib.closing(Crew(task, context, endpoints, NO_EXECUTION, refresh=False)) as crew,
+        contextlib.closing(PlanningCrew(task, context, endpoints)) as crew,
     ):
         prepared = _prepare(task, context, endpoints, writer, crew)
         trailer = prepared.trailer
@@ -64,6 +66,8 @@ def plan_task(task: Task, context: Context, output: str | None = None) -> PlanSu
 
 def run_task(task: Task, context: Context, trigger: Trigger = Trigger.MANUAL) -> Report:
     """Plan, apply, verify, report. Raises only for faults of the state folder or defects."""
+    from runner.execution.record import ExecutionRecord
+
     with ExecutionRecord(task, context, trigger) as record:
         with record.guarded():
             record.enter(Phase.LAUNCHING)
@@ -75,7 +79,7 @@ def run_task(task: Task, context: Context, trigger: Trigger = Trigger.MANUAL) ->
             ):
                 record.enter(Phase.PREPARING)
                 with contextlib.closing(PlanWriter()) as writer:
-                    prepared = _prepare(task, context, endpoints, writer, crew, applies=True)
+                    prepared = _prepare(task, context, endpoints, writer, crew)
                     reader = record.keep_plan(prepared)
                 record.refuse_if_guarded()
                 _carry_out(task, record, endpoints, crew, reader)
@@ -87,6 +91,8 @@ def apply_plan(plan_file: str, context: Context) -> Report:
 
     Raises PlanFileError when it is damaged or was made for another configuration: nothing was written then.
     """
+    from runner.execution.record import ExecutionRecord
+
     reader = PlanReader(plan_file)
     task = _task_of(reader, context)
     with ExecutionRecord(task, context, Trigger.APPLY) as record:
@@ -108,6 +114,8 @@ def apply_plan(plan_file: str, context: Context) -> Report:
 
 def verify_task(task: Task, context: Context) -> Report:
     """Read both sides completely and say what differs; writes nothing at either."""
+    from runner.execution.record import ExecutionRecord
+
     with ExecutionRecord(task, context, Trigger.VERIFY) as record:
         with record.guarded():
             record.enter(Phase.LAUNCHING)
@@ -133,6 +141,7 @@ def restore(
     task: Task, context: Context, execution: str | None, paths: Sequence[str], list_only: bool
 ) -> RestoreResult:
     """Bring quarantined entries back to where they were; nothing is overwritten. `execution` None = the latest."""
+    from runner.execution.locking import destination_lock, hold
     from runner.plan.parts import NoThrottle
     from runner.transfer import quarantine
 
@@ -173,13 +182,11 @@ def _prepare(
     context: Context,
     endpoints: Endpoints,
     writer: PlanWriter,
-    crew: Crew,
-    *,
-    applies: bool = False,
+    crew: Crew | PlanningCrew,
 ) -> Prepared:
     selection = read_selection(task, context, crew.now_ns)
     told = circumstances(task, context)
-    if applies:
+    if not isinstance(crew, PlanningCrew):
         told = msgspec.structs.replace(told, on_listed=crew.listening(told.on_listed))
     prepared = prepare(task, endpoints, selection, told, writer, workers=crew.pool)
     totals = prepared.trailer.totals

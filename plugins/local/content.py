@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -42,14 +41,18 @@ def new_hasher(algorithm: DigestAlgorithm) -> Hasher:
     if algorithm is DigestAlgorithm.XXH3_128:
         xxh3: Hasher = xxhash.xxh3_128()
         return xxh3
-    return hashlib.sha256()
+    from hashlib import sha256
+
+    return sha256()
 
 
 def digest_of(algorithm: DigestAlgorithm, content: Buffer) -> str:
     """algorithm:hex of content that is all in memory."""
     if algorithm is DigestAlgorithm.XXH3_128:
         return f"xxh3_128:{xxhash.xxh3_128_hexdigest(content)}"
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    from hashlib import sha256
+
+    return f"sha256:{sha256(content).hexdigest()}"
 
 
 def hash_zeros(hasher: Hasher, size_bytes: int) -> None:

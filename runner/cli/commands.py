@@ -81,6 +81,7 @@ COMMANDS = (
     Command(
         name="init",
         group=START,
+        brief=True,
         summary="Write a commented sample configuration.",
         description=(
             "Writes a sample configuration, with every option explained, to FILE. "
@@ -95,6 +96,7 @@ COMMANDS = (
     Command(
         name="validate",
         group=START,
+        brief=True,
         summary="Check the configuration; no location is opened.",
         description=(
             "Reads the configuration with all it includes and reports every fault at once, each with its "
@@ -109,6 +111,7 @@ COMMANDS = (
     Command(
         name="schema",
         group=START,
+        brief=True,
         summary="Print the configuration's JSON Schema.",
         description=(
             "Prints the JSON Schema (2020-12) of the configuration, with the options of every installed "
@@ -157,6 +160,7 @@ COMMANDS = (
     Command(
         name="plan",
         group=SYNCHRONISE,
+        brief=True,
         summary="Show what a run would do, and change nothing.",
         description=(
             "Lists both sides, compares them, and shows what a run would copy, replace and delete, and why. "
@@ -229,6 +233,7 @@ COMMANDS = (
     Command(
         name="check",
         group=SYNCHRONISE,
+        brief=True,
         summary="Tell whether the destination has drifted, and change nothing.",
         description=(
             "Compares both sides as plan does. Ends with 0 when they are in sync, with 3 when a run would "
@@ -402,6 +407,7 @@ COMMANDS = (
     Command(
         name="schedule",
         group=UNATTENDED,
+        brief=True,
         summary="Show when tasks are due, or simulate what would happen.",
         description=(
             "`list` shows how each task is scheduled, its next five fire times in its time zone and in UTC, what clocks "
@@ -456,6 +462,7 @@ COMMANDS = (
     Command(
         name="explain",
         group=UNDERSTAND,
+        brief=True,
         summary="Say why a path is copied, changed, deleted or left alone.",
         description=(
             "Asks the same questions as the planner about one path and shows every answer: which filter rule "
@@ -478,6 +485,7 @@ COMMANDS = (
     Command(
         name="status",
         group=LOOK_BACK,
+        brief=True,
         summary="Show how each task stands and what to do next.",
         description="For each task: its last execution, how that ended, and the next step.",
         handler="runner.cli.command_history:status",
@@ -487,6 +495,7 @@ COMMANDS = (
     Command(
         name="history",
         group=LOOK_BACK,
+        brief=True,
         summary="List past executions, or set two of them side by side.",
         description=(
             "The latest executions first, of one task or of all. With --slots the scheduled times instead, and what "
@@ -529,6 +538,7 @@ COMMANDS = (
     Command(
         name="freshness",
         group=LOOK_BACK,
+        brief=True,
         summary="Tell which tasks have had no success for longer than their max_age.",
         description=(
             "For cron or a monitor, so that a dead service is noticed: reads small files of the state folder, and asks "
@@ -562,6 +572,7 @@ COMMANDS = (
     Command(
         name="report",
         group=LOOK_BACK,
+        brief=True,
         summary="Show an execution's report, or write it in another format.",
         description=(
             "Without a format: the outcome, all problems and findings, and the counters. With one: the "

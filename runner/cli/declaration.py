@@ -51,7 +51,8 @@ class Positional(msgspec.Struct, frozen=True):
 
 class Command(msgspec.Struct, frozen=True):
     """One command. `handler` is `module:function`, imported only when the command runs. `log_level` holds unless
-    another one is asked for."""
+    another one is asked for. `brief`: it ends soon and logs nothing of its own, so that logging is set up only for who
+    asks for a level or a format."""
 
     name: str
     group: str
@@ -63,3 +64,4 @@ class Command(msgspec.Struct, frozen=True):
     examples: tuple[tuple[str, str], ...] = ()
     exit_codes: tuple[ExitCode, ...] = (ExitCode.DONE, ExitCode.USAGE)
     log_level: str = "warning"
+    brief: bool = False

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
-import tempfile
-import traceback
 from collections.abc import Iterable
 
 import msgspec
@@ -137,6 +134,11 @@ def write_crash_file(error: BaseException, folder: str | None) -> str | None:
 
     Returns its path; None when neither takes it. Holds no values of variables, only the code's lines.
     """
+    # Imported here: every command imports this module, few end with a defect.
+    import platform
+    import tempfile
+    import traceback
+
     text = (
         f"sync-runner {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
         + "".join(traceback.format_exception(error))
@@ -156,6 +158,8 @@ def write_crash_file(error: BaseException, folder: str | None) -> str | None:
 
 def show_traceback(error: BaseException) -> list[str]:
     """The traceback for standard error, asked for with SYNC_RUNNER_DEBUG=1."""
+    import traceback
+
     return safe_lines("".join(traceback.format_exception(error)).rstrip("\n"))
 
 

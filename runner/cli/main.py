@@ -11,7 +11,7 @@ from runner.cli.commands import ABOUT
 from runner.cli.declaration import Command
 from runner.cli.endings import error_line, error_text, exit_code_of, show_traceback, write_crash_file
 from runner.cli.output import Output
-from runner.cli.parser import Invocation, parse, wants_json
+from runner.cli.parser import Flags, Invocation, parse, wants_json
 from runner.cli.services import Services
 from runner.cli.session import Session
 from runner.clock import Clock, SystemClock
@@ -48,7 +48,7 @@ def run_command(
         assert invocation.command is not None
         output.json, output.quiet = invocation.flags.json, invocation.flags.quiet
         session = Session(invocation.flags, output, services, clock, environment)
-        if invocation.command.group != ABOUT:
+        if _logs(invocation.command, invocation.flags):
             from runner.cli.logs import configure_logging
 
             configure_logging(output.tell, invocation.flags.log_level, invocation.flags.log_format)
@@ -91,6 +91,13 @@ def _answer_about(invocation: Invocation, output: Output) -> int | None:
         return ExitCode.DONE
     output.tell(overview(output.page(output.stderr)))
     return ExitCode.USAGE
+
+
+def _logs(command: Command, flags: Flags) -> bool:
+    """Whether log lines may come. Setting up logging costs a command that ends soon more than parsing its words."""
+    if command.brief:
+        return flags.log_level != command.log_level or flags.log_format != "human"
+    return command.group != ABOUT
 
 
 def _handler(command: Command) -> Handler:

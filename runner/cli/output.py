@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO, TextIO
 
@@ -49,7 +48,11 @@ class Output:
         """How text on `stream` is laid out: the terminal's width there, 100 cells elsewhere."""
         if not is_terminal(stream):
             return Page(width=_columns(self._environment, 100), colour=False)
-        width = _columns(self._environment, 0) or shutil.get_terminal_size((100, 24)).columns
+        width = _columns(self._environment, 0)
+        if not width:
+            import shutil
+
+            width = shutil.get_terminal_size((100, 24)).columns
         return Page(width=min(width, WIDEST), colour=self._colour())
 
     def result(self, lines: Iterable[str]) -> None:

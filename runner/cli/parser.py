@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -73,6 +72,8 @@ def wants_json(words: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, or None."""
+    import difflib
+
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 

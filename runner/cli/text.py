@@ -6,9 +6,6 @@ A name comes from a file system and is hostile until escaped; colours are added 
 from __future__ import annotations
 
 import enum
-import re
-import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -56,6 +53,8 @@ def cell_width(text: str) -> int:
     """How many terminal cells `text` takes: wide East Asian characters take two, combining marks none."""
     if text.isascii():
         return len(text)
+    import unicodedata
+
     cells = 0
     for character in text:
         if unicodedata.combining(character):
@@ -152,12 +151,16 @@ def advice(text: str, page: Page, *, first: str, rest: str) -> list[str]:
     """A remedy. Where it holds commands, one sentence a line, never broken, so that they can be copied."""
     if "sync-runner " not in text:
         return wrapped(text, page, first=first, rest=rest)
+    import re
+
     sentences = re.split(r"\.\s+(?=[A-Z])", text.removesuffix("."))
     return [(rest if position else first) + sentence for position, sentence in enumerate(sentences)]
 
 
 def wrapped(text: str, page: Page, *, first: str = "", rest: str = "") -> list[str]:
     """A paragraph broken at spaces to the page's width; `first` and `rest` start its lines."""
+    import textwrap
+
     return textwrap.wrap(
         text,
         width=max(page.width, 40),

@@ -25,8 +25,6 @@ from runner.model.automation import (
     ServiceSettings,
 )
 from runner.model.secret import Secret
-from runner.scheduling.expressions import parse_cron, parse_rate_expression
-from runner.scheduling.quiet import covers_all
 
 T = TypeVar("T")
 
@@ -40,6 +38,8 @@ def build_schedule(section: Section) -> ScheduleSettings | None:
     node = section.node
     if node is None:
         return None
+    from runner.scheduling.expressions import parse_cron, parse_rate_expression
+
     given = [key for key in TRIGGERS if key in node.members]
     if len(given) != 1:
         place: Place = node.members[given[1]].key if given else node
@@ -127,6 +127,8 @@ def build_notifications(section: Section) -> NotificationSettings:
     digest = section.section("digest")
     settings = None
     if digest.node is not None:
+        from runner.scheduling.expressions import parse_cron
+
         settings = DigestSettings(
             to=channel_names(digest, "to", channels),
             cron=digest.parsed("cron", parse_cron) or DigestSettings(to=()).cron,
@@ -225,6 +227,10 @@ def _instant(text: str, timezone: str) -> str:
 
 
 def _quiet_windows(section: Section) -> tuple[QuietWindow, ...]:
+    if section.get("not_between") is None:
+        return ()
+    from runner.scheduling.quiet import covers_all
+
     windows = []
     for child in _children(section.get("not_between")):
         window = Section(child, section.faults)

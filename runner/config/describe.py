@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import enum
-import hashlib
-import json
 import os
 from typing import Any
 
 import msgspec
 
 from runner.filters.datasync import split_patterns
+from runner.model.hashing import sha256_hex
 from runner.model.task import FilterSettings, LocationSettings, Secret, Task, TaskOptions
 
 _PACE = frozenset({"bandwidth", "bandwidth_timezone", "attempts", "retry_delay_seconds", "workers"})
@@ -110,6 +109,8 @@ def _plain(value: Any, *, show_references: bool = False) -> Any:
 
 
 def _digest(facts: Any) -> str:
+    import json
+
     # ASCII escapes: also names that are not UTF-8 (surrogate escapes) have one form.
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return sha256_hex(text.encode("ascii"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -153,6 +152,8 @@ def quoted(text: str) -> str:
 
 def close_match(word: str, candidates: Iterable[str]) -> str | None:
     """`did you mean 'x'?` for the nearest candidate, or None."""
+    import difflib
+
     by_fold = {candidate.casefold(): candidate for candidate in candidates}
     found = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
     return f"did you mean {by_fold[found[0]]!r}?" if found else None

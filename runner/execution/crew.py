@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from runner.agents.budget import Budget
-from runner.agents.inline import InlineWorkers
 from runner.agents.jobs import WorkOrder
 from runner.agents.limits import Bandwidth
-from runner.agents.pool import WorkerPool
 from runner.agents.shared import SharedPage
 from runner.execution.context import Context
+from runner.execution.planning import instant_ns
 from runner.locations.pair import Endpoints
 from runner.model.task import Task
 from runner.transfer.coordinate import BATCH_ACTIONS, BATCH_ACTIONS_IN_BULK
 from runner.transfer.perform import PerformSettings
 from runner.verify.whole import PAIRS_PER_BATCH
+
+if TYPE_CHECKING:
+    from runner.agents.inline import InlineWorkers
+    from runner.agents.pool import WorkerPool
 
 INLINE_ACTIONS = 32
 INLINE_BYTES = 8 << 20
@@ -47,8 +51,10 @@ class Crew:
         execution_id: str,
         refresh: bool,
         told: Callable[[], int | None] | None = None,
+        now_ns: int | None = None,
     ) -> None:
-        """`told`: a limit that takes the place of the task's own (None = none, 0 = unlimited)."""
+        """`told`: a limit that takes the place of the task's own (None = none, 0 = unlimited). `now_ns`: the instant
+        from which filters count ages (None = now)."""
         options = task.options
         self._context = context
         self._in_process_only = endpoints.in_process_only
@@ -69,7 +75,7 @@ class Crew:
                 options.metadata.mtime,
                 max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
             ),
-            now_ns=int(context.clock.now().timestamp() * 1e9),
+            now_ns=instant_ns(context.clock) if now_ns is None else now_ns,
             threads=threads,
             cache_directory=context.state.cache_folder,
         )
@@ -85,6 +91,8 @@ class Crew:
     def pool(self) -> WorkerPool:
         """Worker processes; for locations that others can open."""
         if self._pool is None:
+            from runner.agents.pool import WorkerPool
+
             self._pool = WorkerPool(
                 self._order,
                 self._size,
@@ -111,6 +119,8 @@ class Crew:
     def inline(self) -> InlineWorkers:
         """This process."""
         if self._inline is None:
+            from runner.agents.inline import InlineWorkers
+
             self._inline = InlineWorkers(
                 self._order,
                 self._context.registry,

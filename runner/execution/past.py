@@ -3,13 +3,12 @@ reading it costs nothing."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 
 import msgspec
 
 from runner.history.state import StateDirectory
+from runner.model.hashing import sha256_hex
 from runner.model.wire import decode_line, encode_line
 from runner.plan.guards import Past
 
@@ -25,6 +24,8 @@ def read_past(state: StateDirectory, task: str) -> Past:
 
 def write_past(state: StateDirectory, task: str, past: Past) -> None:
     """Remember a success: whole or not at all, mode 0600. Raises OSError."""
+    import tempfile
+
     path = _file(state, task)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".past-", dir=os.path.dirname(path))
@@ -34,5 +35,5 @@ def write_past(state: StateDirectory, task: str, past: Past) -> None:
 
 
 def _file(state: StateDirectory, task: str) -> str:
-    name = hashlib.sha256(task.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    name = sha256_hex(task.encode("utf-8", "surrogateescape"))[:32]
     return os.path.join(state.path, "tasks", f"{name}.json")

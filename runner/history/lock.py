@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ import msgspec
 
 from runner.errors import LockHeldError, UsageError
 from runner.history.sharing import may_be_shared
+from runner.model.hashing import sha256_hex
 from runner.model.wire import decode_line, encode_line
 from runner.units import format_duration
 
@@ -140,7 +140,7 @@ class DestinationLock:
 
 def lock_file(locks_folder: str, destination_key: str) -> str:
     """Where a destination's lock lies; the name gives nothing of the key away and fits any key."""
-    digest = hashlib.sha256(destination_key.encode("utf-8", "surrogateescape")).hexdigest()
+    digest = sha256_hex(destination_key.encode("utf-8", "surrogateescape"))
     return os.path.join(locks_folder, f"{digest}.lock")
 
 

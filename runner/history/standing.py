@@ -8,7 +8,6 @@ made under a lock, and the file is replaced whole.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from runner.errors import EntryCode
 from runner.history.state import StateDirectory
 from runner.model.entry import Phase
 from runner.model.execution import NOT_BY_A_PERSON, Counters, Report, Trigger
+from runner.model.hashing import sha256_hex
 from runner.model.wire import decode_line, encode_line
 
 _SUFFIX = ".standing.json"
@@ -215,5 +215,5 @@ def update_standing(
 
 def standing_file(state: StateDirectory, task: str) -> str:
     """Where a task's standing lies; the name fits any task's."""
-    name = hashlib.sha256(task.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    name = sha256_hex(task.encode("utf-8", "surrogateescape"))[:32]
     return os.path.join(state.path, "tasks", name + _SUFFIX)

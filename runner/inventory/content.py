@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Protocol
-
-import xxhash
 
 from runner.locations.protocol import Buffer, Digests, Location, Throttle
 from runner.model.entry import Entry
@@ -22,8 +19,12 @@ class Hasher(Protocol):
 def new_hasher(algorithm: DigestAlgorithm) -> Hasher:
     """A fresh hasher of that algorithm."""
     if algorithm is DigestAlgorithm.SHA256:
-        return hashlib.sha256()
-    hasher: Hasher = xxhash.xxh3_128()
+        from hashlib import sha256
+
+        return sha256()
+    from xxhash import xxh3_128
+
+    hasher: Hasher = xxh3_128()
     return hasher
 
 

@@ -6,8 +6,6 @@ checked here for every driver, and restored by an external merge sort for those 
 
 from __future__ import annotations
 
-import heapq
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -90,7 +88,12 @@ def sort_externally(stream: Iterator[Entry | Problem]) -> Iterator[Entry | Probl
                 runs.append(_spill(gathered))
                 gathered = []
         gathered.sort(key=_sort_key)
-        yield from heapq.merge(*(_read_run(run) for run in runs), gathered, key=_sort_key)
+        if not runs:
+            yield from gathered
+            return
+        from heapq import merge
+
+        yield from merge(*(_read_run(run) for run in runs), gathered, key=_sort_key)
     finally:
         for run in runs:
             run.close()
@@ -101,8 +104,10 @@ def _sort_key(found: Entry | Problem) -> tuple[bytes, bool]:
 
 
 def _spill(gathered: list[Entry | Problem]) -> IO[bytes]:
+    from tempfile import TemporaryFile
+
     gathered.sort(key=_sort_key)
-    run = tempfile.TemporaryFile(prefix="sync-runner-sort-")
+    run = TemporaryFile(prefix="sync-runner-sort-")
     for found in gathered:
         run.write((b"P" if isinstance(found, Problem) else b"E") + encode_line(found) + b"\n")
     run.seek(0)

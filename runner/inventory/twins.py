@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
 from collections.abc import Iterator
 from typing import IO
 
@@ -57,6 +55,8 @@ class CaseTwins:
     """
 
     def __init__(self, source: Iterator[Found], destination: Iterator[Found]) -> None:
+        import sqlite3
+
         # An empty name is a database on disk that is deleted when it is closed.
         self._names = sqlite3.connect("", isolation_level=None)
         self._names.execute("PRAGMA journal_mode=OFF")
@@ -103,7 +103,9 @@ class CaseTwins:
             spool.close()
 
     def _spool(self, stream: Iterator[Found], side: int) -> IO[bytes]:
-        spool = tempfile.TemporaryFile(prefix="sync-runner-listing-")
+        from tempfile import TemporaryFile
+
+        spool = TemporaryFile(prefix="sync-runner-listing-")
         insert = "INSERT INTO names VALUES (?, ?, ?)"
         for found in stream:
             is_problem = isinstance(found, Problem)

@@ -6,7 +6,6 @@ A text value that is not valid UTF-8 (surrogateescape) is written twice: `path` 
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -91,6 +90,8 @@ def _is_utf8(text: str) -> bool:
 
 
 def _b64(text: str) -> str:
+    import base64
+
     return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
 
 
@@ -113,6 +114,8 @@ def _escaped(value: Any) -> Any:
 
 def _text(encoded: object) -> str:
     """Raises msgspec.ValidationError for what is no base64: a guess at a name could be another file's."""
+    import base64
+
     try:
         if not isinstance(encoded, str):
             raise ValueError

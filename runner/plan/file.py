@@ -7,12 +7,8 @@ it is a time or random: the same state gives the same bytes.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import itertools
 import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import IO, BinaryIO, cast
@@ -48,15 +44,22 @@ class PlanWriter:
     """
 
     def __init__(self) -> None:
-        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(
-            max_size=SPOOL_BYTES, prefix="sync-runner-plan-"
-        )
+        self._opened: IO[bytes] | None = None
         self._end = 0
         self._gathered: list[list[bytes]] = [[] for _ in Stage]
         # (offset, length) in the spool, or the number of a place that is not filled yet.
         self._slices: list[list[tuple[int, int] | int]] = [[] for _ in Stage]
         self._places = 0
         self._counts = [0 for _ in Stage]
+
+    @property
+    def _spool(self) -> IO[bytes]:
+        """Made for the first action: most plans of a schedule have none."""
+        if self._opened is None:
+            from tempfile import SpooledTemporaryFile
+
+            self._opened = SpooledTemporaryFile(max_size=SPOOL_BYTES, prefix="sync-runner-plan-")
+        return self._opened
 
     def add(self, action: Action) -> None:
         """Append to the action's stage. Its id must be 0: ids are given when the file is written."""
@@ -132,10 +135,13 @@ class PlanWriter:
 
     def close(self) -> None:
         """Let go of the spool."""
-        self._spool.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def write(self, output: BinaryIO, header: PlanHeader, trailer: PlanTrailer) -> PlanTrailer:
         """Write the whole file; returns the trailer with its digest."""
+        import hashlib
+
         digest = hashlib.sha256()
         line = encode_line(header) + b"\n"
         digest.update(line)
@@ -160,6 +166,8 @@ class PlanWriter:
 
 def write_plan_file(path: str, writer: PlanWriter, header: PlanHeader, trailer: PlanTrailer) -> PlanTrailer:
     """Write to a temporary name beside `path`, then rename: a plan file is whole or absent. Mode 0600."""
+    import tempfile
+
     folder = os.path.dirname(os.path.abspath(path))
     try:
         handle, temporary = tempfile.mkstemp(prefix=".sync-runner-plan-", dir=folder)
@@ -168,6 +176,8 @@ def write_plan_file(path: str, writer: PlanWriter, header: PlanHeader, trailer: 
     try:
         with os.fdopen(handle, "wb", buffering=1 << 20) as raw:
             if path.endswith(".gz"):
+                import gzip
+
                 with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
                     finished = writer.write(packed, header, trailer)  # type: ignore[arg-type]
             else:
@@ -207,12 +217,16 @@ class PlanReader:
 
     def copy_to(self, path: str) -> None:
         """The same plan at another place, unpacked."""
+        import shutil
+
         with self._open() as stream, open(path, "xb", opener=_private) as output:
             shutil.copyfileobj(stream, output, 1 << 20)
 
     def _open(self) -> IO[bytes]:
         try:
             if self.path.endswith(".gz"):
+                import gzip
+
                 return cast(IO[bytes], gzip.open(self.path, "rb"))
             return open(self.path, "rb", buffering=1 << 20)
         except OSError as error:
@@ -222,6 +236,8 @@ class PlanReader:
             ) from error
 
     def _check(self) -> tuple[PlanHeader, PlanTrailer]:
+        import hashlib
+
         remedy = "Make a new plan: sync-runner plan TASK -o " + self.path
         try:
             with self._open() as stream:

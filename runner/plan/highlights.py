@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import heapq
 
 from runner.model.action import Action, ActionKind, Stage
 from runner.model.entry import path_before, path_bytes
@@ -75,7 +74,9 @@ class Highlights:
         return tuple(shown)
 
     def _largest_rows(self) -> list[tuple[int, bytes, Action]]:
-        return heapq.nsmallest(LARGEST, self._rows, key=lambda row: row[:2])
+        from heapq import nsmallest
+
+        return nsmallest(LARGEST, self._rows, key=lambda row: row[:2])
 
 
 def _path_key(action: Action) -> bytes:

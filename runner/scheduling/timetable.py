@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -11,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from runner.model.automation import QuietWindow, ScheduleSettings
+from runner.model.hashing import blake2b_of_8_bytes
 from runner.scheduling.calendars import Calendar, TimesCalendar
 from runner.scheduling.civil import DstNote, next_instant, note_of
 from runner.scheduling.expressions import cron_calendar
@@ -67,8 +67,7 @@ class Timetable(msgspec.Struct, frozen=True):
         if jitter <= 0:
             return slot
         key = f"{task}\0{_naive(slot).isoformat()}".encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(key, digest_size=8).digest()
-        return slot + int.from_bytes(digest, "big") % jitter * _MILLISECOND
+        return slot + int.from_bytes(blake2b_of_8_bytes(key), "big") % jitter * _MILLISECOND
 
     def quiet(self, instant: datetime) -> QuietWindow | None:
         """The window of `not_between` that holds an instant, by the clock of the schedule's zone, or None."""
