@@ -85,7 +85,7 @@ def capabilities(settings: LocationSettings) -> Capabilities:
         posix=bool(options.get("posix_metadata", True)),
         markers=bool(options.get("directory_markers", True)),
         tags=bool(options.get("object_tags", True)),
-        max_concurrency=int(options.get("concurrency", 32)),
+        max_concurrency=int(options.get("concurrency", 128)),
     )
     # Azurite lists in the order of UTF-16, and what Azure does is nowhere promised.
     return msgspec.structs.replace(shared, sorted_scan=False, names=name_rules(prefix))

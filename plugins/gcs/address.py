@@ -48,7 +48,7 @@ def capabilities(settings: LocationSettings) -> Capabilities:
         prefix,
         posix=bool(options.get("posix_metadata", True)),
         markers=bool(options.get("directory_markers", True)),
-        max_concurrency=int(options.get("concurrency", 32)),
+        max_concurrency=int(options.get("concurrency", 128)),
     )
     return msgspec.structs.replace(shared, names=name_rules(prefix))
 

@@ -36,7 +36,7 @@ def capabilities(settings: LocationSettings) -> Capabilities:
         posix=bool(options.get("posix_metadata", True)),
         markers=bool(options.get("directory_markers", True)),
         tags=bool(options.get("object_tags", tags_by_default)),
-        max_concurrency=int(options.get("concurrency", 32)),
+        max_concurrency=int(options.get("concurrency", 128)),
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from runner.agents.admitted import AdmittedPerformer, seated, taking_turns
+from runner.agents.gate import Seat
 from runner.clock import Clock
 from runner.locations.pair import Endpoints
 from runner.locations.protocol import Throttle
@@ -25,13 +27,15 @@ class WorkOrder(msgspec.Struct, frozen=True):
     """Everything a worker has to know, as it crosses the border. Secret values are in it: private channels only.
 
     `now_ns` is the instant from which filters count ages: the same for all workers. `threads` is how many requests
-    a worker process answers at once, each with locations of its own. `cache_directory` is for drivers.
+    a worker process answers at once at most, each with locations of its own. `remote`: operations wait for a network, and
+    for a place. `cache_directory` is for drivers.
     """
 
     task: Task
     perform: PerformSettings
     now_ns: int
     threads: int = 1
+    remote: bool = False
     cache_directory: str | None = None
 
 
@@ -46,7 +50,9 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         throttle: Throttle,
         stopping: Callable[[], bool],
         agent: str,
+        seat: Seat | None = None,
     ) -> None:
+        """`seat`: where each operation has to wait for a place; None = nowhere."""
         self._stack = contextlib.ExitStack()
         self._order = order
         self._registry = registry
@@ -54,6 +60,7 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         self._throttle = throttle
         self._stopping = stopping
         self._agent = agent
+        self._seat = seat
         self._endpoints: Endpoints | None = None
         self._jobs: dict[str, Job] = {}
 
@@ -76,7 +83,7 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         from runner.inventory.owners import owner_mapping
 
         endpoints = self._opened()
-        performer = Performer(
+        arguments = (
             endpoints.source,
             endpoints.destination,
             self._order.perform,
@@ -85,6 +92,8 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
             owner_mapping(self._order.task.options.metadata),
             self._agent,
         )
+        seat = self._seat
+        performer = Performer(*arguments) if seat is None else AdmittedPerformer(seat, *arguments)
         return lambda request: perform_batch(performer, self._stopping, request)
 
     def _verify(self, job: str) -> Job:
@@ -95,15 +104,18 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         tolerance = perform.mtime_tolerance_ns if perform.sets_mtime else ANY_TIME
         options = self._order.task.options
         endpoints = self._opened()
+        seat = self._seat
+        stopping = self._stopping if seat is None else taking_turns(seat, self._stopping)
         verifier = Verifier(
             endpoints.source,
             endpoints.destination,
             VerifySettings(options.digest, tolerance, self._agent),
             self._throttle,
-            self._stopping,
+            stopping,
             owner_mapping(options.metadata),
         )
-        return verifier.verify_actions if job == "verify_actions" else verifier.verify_pairs
+        verify = verifier.verify_actions if job == "verify_actions" else verifier.verify_pairs
+        return verify if seat is None else seated(seat, verify)
 
     def _plan(self) -> Job:
         from runner.plan.folder import FolderPlanner

@@ -1,8 +1,8 @@
 """A pool of local worker processes, driven by one thread: no locks, no queues, nothing shared but one page.
 
-Each worker has one socket pair. Few requests wait at a worker, so a slow one does not hoard: two, or where it works in
-threads (the order says how many), half as many again as it has. A worker that dies takes nothing with it but the
-requests it held: those fail, the others go on.
+Each worker has one socket pair. How many places there are in all (processes, or threads of them) is told while they
+work: `allow`. Few requests wait at a worker, so a slow one does not hoard: two, or where it works in threads, half as many
+again as it has places. A worker that dies takes nothing with it but the requests it held: those fail, the others go on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runner.agents.jobs import WorkOrder
 from runner.agents.limits import Bandwidth
 from runner.agents.orders import encode_order
 from runner.agents.processes import WorkerProcess, forked, spawned
-from runner.agents.shared import SharedPage
+from runner.agents.shared import Cell, SharedPage
 from runner.clock import Clock
 from runner.errors import LocationUnavailableError
 from runner.transfer.bandwidth import remaining_wait
@@ -35,10 +35,13 @@ class _Worker:
         self.to_send = bytearray()
         self.requests: list[int] = []
         self.ready = False
+        self.places = 0
 
 
 class WorkerPool:
     """Worker processes for one execution. Start it early: they get ready while the listing runs."""
+
+    # Eight public methods and properties: what a crew asks of workers, and what steers them.
 
     def __init__(
         self,
@@ -49,12 +52,14 @@ class WorkerPool:
         clock: Clock,
         on_tick: Callable[[], None],
         *,
+        places: int | None = None,
         forks: bool = False,
     ) -> None:
-        """`forks`: workers begin as copies of this process; for locations of this machine only (see processes.py)."""
+        """Begins with `size` processes and `places`; None = as many as they have threads. `forks`: workers begin as
+        copies of this process; for locations of this machine only (see processes.py)."""
         self._forks = forks
-        self.slots = size * order.threads
-        self._in_flight = 2 if order.threads == 1 else order.threads + (order.threads + 1) // 2
+        self._order = encode_order(order)
+        self._threads = order.threads
         self._page = page
         self._bandwidth = bandwidth
         self._clock = clock
@@ -62,8 +67,45 @@ class WorkerPool:
         self._selector = selectors.DefaultSelector()
         self._grants: list[tuple[float, _Worker]] = []
         self._rate = bandwidth.rate
-        payload = encode_order(order)
-        self._workers = [self._start(slot, payload) for slot in range(size)]
+        self._started = 0
+        self._workers: list[_Worker] = []
+        self._lost = False
+        self._places = size * order.threads if places is None else places
+        self._start_up_to(size)
+        self._share_out()
+
+    @property
+    def slots(self) -> int:
+        """How many records of the shared page its workers have used."""
+        return self._started * self._threads
+
+    def allow(self, places: int) -> None:
+        """So many threads of all processes may work at once from now on, at least one; processes are started as they
+        are needed. What is being worked on goes on: only nothing new is begun while more are at it."""
+        self._places = max(1, places)
+        self._start_up_to(-(-self._places // self._threads))
+        self._share_out()
+
+    def _start_up_to(self, processes: int) -> None:
+        # One that was lost (out of memory?) is not replaced, nor are there more of them then.
+        while self._started < min(processes, self._page.slots // self._threads) and not self._lost:
+            self._workers.append(self._start(self._started))
+            self._started += 1
+
+    def _share_out(self) -> None:
+        """Places go evenly to all workers. One that holds requests keeps one place until it is done with them."""
+        left, workers = self._places, len(self._workers)
+        for number, worker in enumerate(self._workers):
+            worker.places = min(self._threads, -(-left // (workers - number)))
+            left -= worker.places
+            granted = max(worker.places, 1 if worker.requests else 0)
+            self._page.set(worker.slot * self._threads, Cell.PLACES, granted)
+
+    def _room(self, worker: _Worker) -> int:
+        """How many requests it may hold."""
+        if self._threads == 1:
+            return 2 if worker.places else 0
+        return worker.places + (worker.places + 1) // 2
 
     def run(self, job: str, requests: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         """Answers as they come. A request whose worker died is answered with b'' and nothing else; so are all
@@ -125,19 +167,19 @@ class WorkerPool:
 
     # -- the loop ------------------------------------------------------------------------------------------
 
-    def _start(self, slot: int, order: bytes) -> _Worker:
+    def _start(self, slot: int) -> _Worker:
         ours, theirs = socket.socketpair()
         process = (forked if self._forks else spawned)(theirs, self._page, slot)
         theirs.close()
         ours.setblocking(False)
         worker = _Worker(slot, process, ours)
         self._selector.register(ours, selectors.EVENT_READ, worker)
-        self._queue(worker, b"O", order)
+        self._queue(worker, b"O", self._order)
         return worker
 
     def _idlest(self) -> _Worker | None:
         """The worker with the fewest waiting requests, None when all have enough."""
-        free = [worker for worker in self._workers if len(worker.requests) < self._in_flight]
+        free = [worker for worker in self._workers if len(worker.requests) < self._room(worker)]
         return min(free, key=lambda worker: (len(worker.requests), worker.slot), default=None)
 
     def _queue(self, worker: _Worker, frame_type: bytes, payload: bytes) -> None:
@@ -230,5 +272,7 @@ class WorkerPool:
         worker.connection.close()
         worker.process.wait()
         self._workers.remove(worker)
+        self._lost = True
+        self._share_out()
         self._grants = [(at, other) for at, other in self._grants if other is not worker]
         answers.extend((number, b"") for number in worker.requests)

@@ -1,10 +1,12 @@
-"""One page of memory shared with the workers: stop level, whether a bandwidth limit holds, bytes moved so far.
+"""Memory shared with the workers: stop level, whether a bandwidth limit holds, how many may work, what was done so far.
 
-A worker looks at it between actions and before each chunk, which costs no system call.
+A worker looks at it between actions and before each chunk, which costs no system call. Each thread of each worker has a
+record of its own that nobody else writes (but `places`, which the pool does), so nothing need be locked.
 """
 
 from __future__ import annotations
 
+import enum
 import mmap
 import os
 
@@ -12,21 +14,43 @@ from runner.errors import EntryCode, EntryError
 
 _STOP = 0
 _LIMITED = 1
-_COUNTERS = 64
+_HEAD = 64
 DRAIN = 1
 STOP = 2
+MOST_SLOTS = 1024
+"""As many as `workers` may be."""
+
+
+class Cell(enum.IntEnum):
+    """What stands where in a record: native u64 each. Sums since the worker began, but for `taken` and `places`."""
+
+    BYTES = 0
+    OPERATIONS = 1
+    """Requests to a storage that ended, well or not: actions, and paths that were read again."""
+    REFUSALS = 2
+    """Times that a storage was overloaded, silent or away."""
+    TAKEN = 3
+    """1 while it works on something."""
+    PLACES = 4
+    """How many threads of its process may work at once; in the record of the process's first thread."""
+
+
+RECORD_CELLS = 16
+"""Two cache lines a record: writers do not slow one another down."""
 
 
 class SharedPage:
-    """Layout: byte 0 stop level (0, DRAIN, STOP), byte 1 limit in force, from byte 64 one native u64 a worker."""
+    """Layout: byte 0 stop level (0, DRAIN, STOP), byte 1 limit in force, from byte 64 one record a slot."""
 
-    def __init__(self, handle: int | None = None) -> None:
-        """`handle` None makes a new page; else maps the one that was inherited."""
+    def __init__(self, handle: int | None = None, slots: int = 64) -> None:
+        """`handle` None makes a new one for that many slots; else maps the one that was inherited."""
         self.handle = os.memfd_create("sync-runner") if handle is None else handle
         if handle is None:
-            os.ftruncate(self.handle, mmap.PAGESIZE)
-        self._page = mmap.mmap(self.handle, mmap.PAGESIZE)
-        self._counters = memoryview(self._page)[_COUNTERS:].cast("Q")
+            os.ftruncate(self.handle, _HEAD + slots * RECORD_CELLS * 8)
+        size = os.fstat(self.handle).st_size
+        self.slots = (size - _HEAD) // (RECORD_CELLS * 8)
+        self._page = mmap.mmap(self.handle, size)
+        self._cells = memoryview(self._page)[_HEAD:].cast("Q")
 
     @property
     def stop_level(self) -> int:
@@ -44,20 +68,30 @@ class SharedPage:
     def limited(self, limited: bool) -> None:
         self._page[_LIMITED] = int(limited)
 
+    def add(self, slot: int, cell: Cell, amount: int) -> None:
+        """For the slot's own thread."""
+        self._cells[slot * RECORD_CELLS + cell] += amount
+
+    def set(self, slot: int, cell: Cell, value: int) -> None:
+        self._cells[slot * RECORD_CELLS + cell] = value
+
+    def get(self, slot: int, cell: Cell) -> int:
+        return self._cells[slot * RECORD_CELLS + cell]
+
+    def sum(self, cell: Cell, slots: int | None = None) -> int:
+        """Over the first `slots` records, or all."""
+        end = None if slots is None else slots * RECORD_CELLS
+        return sum(self._cells[cell:end:RECORD_CELLS])
+
     def add_bytes(self, slot: int, size_bytes: int) -> None:
-        """Each worker has a slot of its own, so nothing need be locked."""
-        self._counters[slot] += size_bytes
+        # As `add`, without asking what the cell is called: once a file.
+        self._cells[slot * RECORD_CELLS] += size_bytes
 
     def bytes_moved(self, slots: int) -> int:
-        return sum(self._counters[:slots])
-
-    @staticmethod
-    def slots() -> int:
-        """How many workers a page has room for."""
-        return (mmap.PAGESIZE - _COUNTERS) // 8
+        return self.sum(Cell.BYTES, slots)
 
     def close(self) -> None:
-        self._counters.release()
+        self._cells.release()
         self._page.close()
         os.close(self.handle)
 

@@ -5,7 +5,8 @@ parent -> worker   O order, R request (number, job name, newline, payload), G by
 worker -> parent   H ready, A answer (number, payload), T bytes wanted, E the worker could not start (text)
 
 An order for one thread is worked off by the process's only thread. For more (locations that wait for a network), the
-main thread reads frames, and each other thread opens locations of its own and answers requests.
+main thread reads frames, and each other thread opens locations of its own and answers requests. Threads are started as
+there is work for them; how many of them may work at once stands in the shared page, and changes.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ import sys
 import threading
 import traceback
 
+from runner.agents.gate import Gate, GatedSeat
 from runner.agents.jobs import Jobs, WorkOrder
 from runner.agents.orders import decode_order
-from runner.agents.shared import SharedPage, check_not_stopped
+from runner.agents.shared import Cell, SharedPage, check_not_stopped
 from runner.clock import SystemClock
 from runner.errors import RunnerError
 from runner.locations.registry import Registry
@@ -155,9 +157,12 @@ def serve(handle: int, page_handle: int, slot: int, parent: int) -> None:
         raise SystemExit(1) from None
 
 
-def _jobs(order: WorkOrder, page: SharedPage, slot: int, channel: Channel, registry: Registry) -> Jobs:
+def _jobs(
+    order: WorkOrder, page: SharedPage, slot: int, channel: Channel, registry: Registry, gate: Gate | None
+) -> Jobs:
     throttle = WorkerThrottle(page, slot, channel)
-    return Jobs(order, registry, SystemClock(), throttle, lambda: page.stop_level > 0, f"worker-{slot}")
+    seat = GatedSeat(page, slot, gate) if order.remote else None
+    return Jobs(order, registry, SystemClock(), throttle, lambda: page.stop_level > 0, f"worker-{slot}", seat)
 
 
 def _answer(jobs: Jobs, payload: bytes) -> bytes:
@@ -167,13 +172,19 @@ def _answer(jobs: Jobs, payload: bytes) -> bytes:
 
 
 def _work_alone(order: WorkOrder, page: SharedPage, slot: int, channel: Channel) -> None:
-    with _jobs(order, page, slot, channel, Registry()) as jobs:
+    with _jobs(order, page, slot, channel, Registry(), None) as jobs:
         # What is imported and opened by now lives as long as the process: no collector need look at it.
         gc.freeze()
         gc.set_threshold(100_000, 20, 20)
         channel.send(b"H")
         while (frame := channel.receive()) is not None:
-            channel.send(b"A", _answer(jobs, frame[1]))
+            page.set(slot, Cell.TAKEN, 1)
+            answer = _answer(jobs, frame[1])
+            page.set(slot, Cell.TAKEN, 0)
+            if not order.remote:
+                # Places that wait for nothing are not counted one by one.
+                page.add(slot, Cell.OPERATIONS, answer.count(b"\n"))
+            channel.send(b"A", answer)
 
 
 def _working_threads(wanted: int) -> int:
@@ -187,31 +198,61 @@ def _working_threads(wanted: int) -> int:
     return wanted if soft < 0 else max(1, min(wanted, soft // DESCRIPTORS_A_THREAD))
 
 
-def _work_in_threads(order: WorkOrder, page: SharedPage, slot: int, channel: Channel) -> None:
-    waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    count = _working_threads(order.threads)
-    registry = Registry()
-    # Both drivers are imported here, once: threads that import at the same time wait for one another.
-    registry.driver(order.task.source.type)
-    registry.driver(order.task.destination.type)
+class _Threads:
+    """The threads of a worker: as many as there is work for, `count` at most."""
 
-    out_of_work: list[int] = []
-    leaving = threading.Lock()
+    def __init__(self, order: WorkOrder, page: SharedPage, slot: int, channel: Channel) -> None:
+        self._order = order
+        self._page = page
+        self._first = slot * order.threads
+        self._channel = channel
+        self._count = _working_threads(order.threads)
+        self._gate = Gate(page, self._first)
+        self._registry = Registry()
+        # Both drivers are imported here, once: threads that import at the same time wait for one another.
+        self._registry.driver(order.task.source.type)
+        self._registry.driver(order.task.destination.type)
+        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._changing = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._unanswered = 0
+        self._out_of_work = 0
 
-    def work(own_slot: int) -> None:
+    def take(self, payload: bytes) -> None:
+        """A request: answered by a thread that has nothing to do, or by one more."""
+        with self._changing:
+            self._unanswered += 1
+            working = len(self._threads) - self._out_of_work
+            if working < self._unanswered and self._out_of_work == 0:
+                self._start_one()
+        self._waiting.put(payload)
+
+    def end(self) -> None:
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join(5)
+
+    def _start_one(self) -> None:
+        if len(self._threads) < self._count:
+            slot = self._first + len(self._threads)
+            thread = threading.Thread(target=self._work, args=(slot,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self, slot: int) -> None:
         payload: bytes | None = None
         try:
-            with _jobs(order, page, own_slot, channel, registry) as jobs:
-                while (payload := waiting.get()) is not None:
-                    channel.send(b"A", _answer(jobs, payload))
+            with _jobs(self._order, self._page, slot, self._channel, self._registry, self._gate) as jobs:
+                while (payload := self._waiting.get()) is not None:
+                    answer = _answer(jobs, payload)
+                    with self._changing:
+                        self._unanswered -= 1
+                    self._channel.send(b"A", answer)
+                    self._gate.rest()
         except RunnerError as error:
-            # A server may grant fewer connections than were asked for: then those that have one do the work.
-            with leaving:
-                out_of_work.append(own_slot)
-                if len(out_of_work) == count:
-                    channel.send(b"E", str(error).encode("utf-8", "replace"))
-                    os._exit(1)
-            waiting.put(payload)
+            self._leave(error)
+            self._waiting.put(payload)
         except (BrokenPipeError, ConnectionResetError, SystemExit):
             return
         except BaseException:
@@ -219,24 +260,32 @@ def _work_in_threads(order: WorkOrder, page: SharedPage, slot: int, channel: Cha
             traceback.print_exc()
             os._exit(1)
 
-    first = slot * order.threads
-    threads = [threading.Thread(target=work, args=(first + number,), daemon=True) for number in range(count)]
+    def _leave(self, error: RunnerError) -> None:
+        """A server may grant fewer connections than were asked for: then those that have one do the work, and no
+        more are asked for. Where none has one, all are tried before this worker gives up."""
+        with self._changing:
+            self._out_of_work += 1
+            if self._out_of_work < len(self._threads):
+                return
+            if len(self._threads) == self._count:
+                self._channel.send(b"E", str(error).encode("utf-8", "replace"))
+                os._exit(1)
+            self._start_one()
+
+
+def _work_in_threads(order: WorkOrder, page: SharedPage, slot: int, channel: Channel) -> None:
+    threads = _Threads(order, page, slot, channel)
     channel.shared = True
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     channel.send(b"H")
-    for thread in threads:
-        thread.start()
     while (frame := channel.receive()) is not None:
         if frame[0] == b"G":
             channel.grant()
         else:
-            waiting.put(frame[1])
+            threads.take(frame[1])
     channel.give_up()
-    for _ in threads:
-        waiting.put(None)
-    for thread in threads:
-        thread.join(5)
+    threads.end()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Mapping as MappingABC
 from typing import Any
 
 from runner.config.nodes import Faults, Mapping, Node, Sequence, plain, text_of
-from runner.config.schema import secret_paths
+from runner.config.schema import COMMON_KEYS, secret_paths
 from runner.errors import MissingExtraError
 from runner.locations.registry import Registry
 from runner.model.task import LocationSettings, Secret
@@ -44,16 +44,15 @@ class Endpoints:
         options = {
             key: self._value(member.node, (key,), marked)
             for key, member in node.members.items()
-            if key not in ("type", "max_executions")
+            if key != "type" and key not in COMMON_KEYS
         }
-        limit = node.get("max_executions")
-        at_most = None if limit is None else plain(limit)
+        limits = {key: plain(limit) for key in COMMON_KEYS if (limit := node.get(key)) is not None}
         return LocationSettings(
             name,
             location_type,
             options,
             base_directory=node.source.directory,
-            max_executions=None if at_most is None else int(at_most),
+            **{key: int(limit) for key, limit in limits.items()},
         )
 
     def _load(self, location_type: str, node: Mapping) -> None:

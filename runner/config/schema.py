@@ -12,6 +12,8 @@ from runner.locations.registry import Registry
 
 Schema = dict[str, Any]
 
+COMMON_KEYS = ("max_executions", "max_concurrency")
+"""What every location may say besides its type, whatever its driver."""
 SCHEMA_ID = "urn:sync-runner:schema:sync:1"
 
 
@@ -53,7 +55,10 @@ def compose(schema: Schema, options: Mapping[str, Mapping[str, Any] | None]) -> 
             continue
         name = f"location_{location_type}"
         definitions[name] = _driver_definition(
-            location_type, driver_schema, f"#/$defs/{name}", location["properties"]["max_executions"]
+            location_type,
+            driver_schema,
+            f"#/$defs/{name}",
+            {key: location["properties"][key] for key in COMMON_KEYS},
         )
         branches.append(
             {
@@ -132,7 +137,7 @@ def _inline(
 
 
 def _driver_definition(
-    location_type: str, driver_schema: Mapping[str, Any], prefix: str, max_executions: Mapping[str, Any]
+    location_type: str, driver_schema: Mapping[str, Any], prefix: str, common: Mapping[str, Any]
 ) -> Schema:
     """A driver's options as the schema of a whole location: with what every location has, references moved along."""
     definition = _moved({k: v for k, v in driver_schema.items() if k not in ("$schema", "$id")}, prefix)
@@ -144,7 +149,7 @@ def _driver_definition(
     }
     definition["properties"] = {
         "type": type_schema,
-        "max_executions": max_executions,
+        **common,
         **definition.get("properties", {}),
     }
     definition["type"] = "object"

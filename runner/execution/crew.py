@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,8 @@ from runner.agents.budget import Budget
 from runner.agents.jobs import WorkOrder
 from runner.agents.limits import Bandwidth
 from runner.agents.shared import SharedPage
+from runner.errors import UsageError
+from runner.execution.concurrency import Shape, demands, pool_shape
 from runner.execution.context import Context
 from runner.execution.planning import instant_ns
 from runner.locations.pair import Endpoints
@@ -20,7 +21,9 @@ from runner.verify.whole import PAIRS_PER_BATCH
 
 if TYPE_CHECKING:
     from runner.agents.inline import InlineWorkers
+    from runner.agents.lanes import Lane
     from runner.agents.pool import WorkerPool
+    from runner.agents.steering import Steering
 
 INLINE_ACTIONS = 32
 INLINE_BYTES = 8 << 20
@@ -31,10 +34,6 @@ ALONE_ACTIONS = 2
 EARLY_ENTRIES = 4_000
 """So many entries more at the source than at the destination, in two listings that go side by side, will be work."""
 REMOTE_PAIRS = 8
-LOCAL_PROCESSES = 8
-"""Worker processes at most where nothing waits for a network, unless the task says more."""
-REMOTE_CONCURRENCY = 32
-"""Requests at once where each waits for a network, unless the task or a driver says less."""
 
 
 class Crew:
@@ -60,9 +59,9 @@ class Crew:
         self._in_process_only = endpoints.in_process_only
         self._remote = endpoints.remote
         self._copies_many = endpoints.copies_many
-        self._size, threads = _pool_shape(task, endpoints)
-        self._slots = self._size * threads
-        self._page = SharedPage()
+        self._shape: Shape = pool_shape(task, endpoints)
+        self._demands = demands(task, endpoints, self._shape)
+        self._page = SharedPage(slots=self._shape.slots)
         self._budget = _budget(context)
         self._bandwidth = Bandwidth(options, context.clock, told, self._budget)
         self._order = WorkOrder(
@@ -76,11 +75,13 @@ class Crew:
                 max(options.mtime_tolerance_ns, endpoints.mtime_tolerance_ns),
             ),
             now_ns=instant_ns(context.clock) if now_ns is None else now_ns,
-            threads=threads,
+            threads=self._shape.threads,
+            remote=endpoints.remote,
             cache_directory=context.state.cache_folder,
         )
         self._pool: WorkerPool | None = None
         self._inline: InlineWorkers | None = None
+        self._steering: Steering | None = None
         self.on_progress: Callable[[], None] = lambda: None
 
     @property
@@ -92,17 +93,34 @@ class Crew:
         """Worker processes; for locations that others can open."""
         if self._pool is None:
             from runner.agents.pool import WorkerPool
+            from runner.agents.steering import Steering
 
+            clock = self._context.clock
+            lanes = self._lanes()
+            places = min(lane.share for lane in lanes)
             self._pool = WorkerPool(
                 self._order,
-                self._size,
+                self._shape.processes if self._shape.threads > 1 else places,
                 self._page,
                 self._bandwidth,
-                self._context.clock,
+                clock,
                 self.tick,
+                places=places,
                 forks=not self._remote,
             )
+            self._steering = Steering(lanes, self._page, self._pool.allow, clock)
         return self._pool
+
+    def _lanes(self) -> list[Lane]:
+        from runner.agents.lanes import Lane
+
+        clock, state = self._context.clock, self._context.state
+        try:
+            state.prepare()
+            return [Lane(demand, state.concurrency_file, clock) for demand in self._demands]
+        except (OSError, UsageError):
+            # A plan can be made where no state can be kept: then nobody is told, and nobody is seen.
+            return [Lane(demand, None, clock) for demand in self._demands]
 
     def listening(self, on_listed: Callable[[int, int], None]) -> Callable[[int, int], None]:
         """`on_listed`, and workers that get ready while listings of a network go on, once there is much for them."""
@@ -145,7 +163,7 @@ class Crew:
         if self._copies_many:
             return BATCH_ACTIONS_IN_BULK
         # All workers are to be busy until the end: where each action waits long, that needs small batches.
-        return max(1, min(BATCH_ACTIONS, actions // (4 * self._slots)))
+        return max(1, min(BATCH_ACTIONS, actions // (4 * self._shape.expected)))
 
     @property
     def pairs_at_once(self) -> int:
@@ -155,13 +173,15 @@ class Crew:
     def tick(self) -> None:
         """Called several times a second while work goes on."""
         self._page.stop_level = self._context.cancellation.level
+        if self._steering is not None:
+            self._steering.look()
         self.on_progress()
 
     def stopping(self) -> bool:
         return self._context.cancellation.level > 0
 
     def bytes_moved(self) -> int:
-        return self._page.bytes_moved(self._slots)
+        return self._page.bytes_moved(self._page.slots)
 
     def close(self) -> None:
         """All workers are gone afterwards."""
@@ -171,6 +191,8 @@ class Crew:
                     workers.close()
         finally:
             self._page.close()
+            if self._steering is not None:
+                self._steering.close()
             if self._budget is not None:
                 self._budget.close()
 
@@ -187,20 +209,3 @@ def _budget(context: Context) -> Budget | None:
         configuration.bandwidth_timezone,
         context.clock,
     )
-
-
-def _pool_shape(task: Task, endpoints: Endpoints) -> tuple[int, int]:
-    """(worker processes, threads in each)."""
-    allowed = min(
-        endpoints.source.capabilities.max_concurrency, endpoints.destination.capabilities.max_concurrency
-    )
-    processors = len(os.sched_getaffinity(0))
-    if not endpoints.remote:
-        wanted = task.options.workers or min(LOCAL_PROCESSES, max(2, processors))
-        return max(1, min(wanted, allowed, SharedPage.slots())), 1
-    concurrency = max(1, min(task.options.workers or REMOTE_CONCURRENCY, allowed))
-    processes = max(1, min(processors, (concurrency + 3) // 4))
-    if endpoints.copies_many:
-        # One process: both locations have to be the same program's.
-        processes, concurrency = 1, min(concurrency, 2)
-    return processes, min(-(-concurrency // processes), SharedPage.slots() // processes)

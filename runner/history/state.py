@@ -48,6 +48,11 @@ class StateDirectory:
         return os.path.join(self.locks_folder, "bandwidth")
 
     @property
+    def concurrency_file(self) -> str:
+        """Where executions tell one another how much they do at once, and what that brings."""
+        return os.path.join(self.locks_folder, "concurrency")
+
+    @property
     def ledger_file(self) -> str:
         """What became of every scheduled time, as the service knows it."""
         return os.path.join(self.path, "schedule.sqlite")

@@ -37,7 +37,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     range_read             read honours offset
     case_sensitive         names that differ by case are different
     names                  which names it can hold; a source entry with another name is refused in the plan
-    max_concurrency        operations it takes at once
+    max_concurrency        operations it takes at once, of all executions together
     remote                 each operation waits for a network: the engine runs many at once, each with a location
                            object of its own, in threads
     implicit_directories   a folder can exist through its content alone: such an entry has no mtime, no attributes

@@ -207,7 +207,8 @@ class LocationSettings(msgspec.Struct, frozen=True):
     """An endpoint as declared. `options` passed the driver's own schema; secret values are Secret.
 
     `base_directory` is the folder of the declaring file: relative paths in options start there.
-    `max_executions`: how many executions may use it at once; None = any number.
+    `max_executions`: how many executions may use it at once; None = any number. `max_concurrency`: how many operations
+    all executions together may have on their way; None = as many as the driver takes.
     """
 
     name: str
@@ -215,6 +216,7 @@ class LocationSettings(msgspec.Struct, frozen=True):
     options: dict[str, Any]
     base_directory: str
     max_executions: int | None = None
+    max_concurrency: int | None = None
 
 
 class Task(msgspec.Struct, frozen=True):

@@ -73,6 +73,8 @@ class Performer:
         self._mapped = mapped
         self._agent = agent
         self._silent_actions = 0
+        self.on_away: Callable[[], None] = _nobody_minds
+        """Called each time a storage was away, silent or overloaded."""
         # Wall time moves with the monotonic clock from here on: one look at the calendar is enough.
         self._wall_offset = clock.now().timestamp() - clock.monotonic()
         self._copies = (
@@ -144,6 +146,7 @@ class Performer:
             if isinstance(result, Written):
                 yield self._outcome(action, began, 1, OutcomeStatus.DONE, written=result)
                 continue
+            self._tell(result)
             settled = self._after_error(action, result)
             if settled is None:
                 yield self.perform(action)
@@ -160,6 +163,7 @@ class Performer:
             try:
                 written = self._handlers[action.kind](current)
             except EntryError as error:
+                self._tell(error)
                 settled = self._after_error(current, error)
                 if settled is None and attempt < self._attempts(error):
                     self.clock.sleep(self._delay(error, attempt))
@@ -204,6 +208,10 @@ class Performer:
         )
 
     # -- errors --------------------------------------------------------------------------------------------
+
+    def _tell(self, error: EntryError) -> None:
+        if error.entry_code in AWAY:
+            self.on_away()
 
     def _after_error(
         self, action: Action, error: EntryError
@@ -401,6 +409,9 @@ class Performer:
                 EntryCode.STALE, action.path, "the source has an entry at this path now; it is not deleted"
             )
         return action.destination
+
+
+def _nobody_minds() -> None: ...
 
 
 def _problem(action: Action, error: EntryError, code: EntryCode | None = None) -> Problem:

@@ -12,24 +12,61 @@ from runner_plugins.local.driver import DRIVER as LOCAL
 from runner_plugins.s3.driver import S3
 
 from runner.agents.worker import DESCRIPTORS_A_THREAD, _working_threads
-from runner.execution.crew import EARLY_ENTRIES, LOCAL_PROCESSES, REMOTE_CONCURRENCY, Crew, _pool_shape
+from runner.execution.concurrency import (
+    BULK_CONCURRENCY,
+    LOCAL_PROCESSES,
+    PROCESSORS,
+    REMOTE_CONCURRENCY,
+    Shape,
+    demands,
+    pool_shape,
+)
+from runner.execution.crew import EARLY_ENTRIES, Crew
 from runner.model.task import LocationSettings
 
 DISK = LOCAL.capabilities(LocationSettings("disk", "local", {"path": "/data"}, "/"))
 BUCKET = S3.capabilities(LocationSettings("there", "s3", {"bucket": "b", "region": "eu-west-1"}, "/"))
 
 
-def shape(
-    source: Any, destination: Any, workers: int | None = None, copies_many: bool = False
-) -> tuple[int, int]:
-    task: Any = SimpleNamespace(options=SimpleNamespace(workers=workers))
+def task_and_endpoints(
+    source: Any,
+    destination: Any,
+    workers: int | None = None,
+    copies_many: bool = False,
+    bounds: tuple[int | None, int | None] = (None, None),
+) -> tuple[Any, Any]:
+    task: Any = SimpleNamespace(
+        options=SimpleNamespace(workers=workers),
+        source=LocationSettings("a", "one", {}, "/", max_concurrency=bounds[0]),
+        destination=LocationSettings("b", "two", {}, "/", max_concurrency=bounds[1]),
+    )
+    driver = SimpleNamespace(describe=lambda settings: f"at {settings.name}")
     endpoints: Any = SimpleNamespace(
         source=SimpleNamespace(capabilities=source),
         destination=SimpleNamespace(capabilities=destination),
+        source_driver=driver,
+        destination_driver=driver,
         remote=source.remote or destination.remote,
         copies_many=copies_many,
     )
-    return _pool_shape(task, endpoints)
+    return task, endpoints
+
+
+def shape(*arguments: Any, **more: Any) -> Shape:
+    return pool_shape(*task_and_endpoints(*arguments, **more))
+
+
+def demanded(*arguments: Any, **more: Any) -> list[tuple[str, int, int, bool]]:
+    task, endpoints = task_and_endpoints(*arguments, **more)
+    return [
+        (one.name, one.bounds.start, one.bounds.most, one.fixed)
+        for one in demands(task, endpoints, pool_shape(task, endpoints))
+    ]
+
+
+@pytest.fixture
+def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
 
 
 @pytest.mark.parametrize("processors", [1, 2, 4, 16])
@@ -38,23 +75,47 @@ def test_a_disk_does_not_bound_what_waits_for_the_network(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)))
     for source, destination in ((DISK, BUCKET), (BUCKET, DISK)):
-        processes, threads = shape(source, destination)
-        assert processes == min(processors, REMOTE_CONCURRENCY // 4)
-        assert processes * threads == REMOTE_CONCURRENCY
+        made = shape(source, destination)
+        assert made.processes == min(processors, REMOTE_CONCURRENCY // 4)
+        assert (made.start, made.most) == (REMOTE_CONCURRENCY, BUCKET.max_concurrency)
+        assert made.processes * made.threads >= made.most
+        assert not made.fixed
 
 
-def test_the_task_bounds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
-    assert shape(BUCKET, DISK, workers=6) == (2, 3)
+@pytest.mark.usefixtures("two_processors")
+def test_the_task_fixes_it() -> None:
+    assert shape(BUCKET, DISK, workers=6) == Shape(2, 3, 6, 6, fixed=True)
+    assert demanded(BUCKET, DISK, workers=6) == [("one at a", 6, BUCKET.max_concurrency, True)]
+    assert shape(DISK, DISK, workers=12) == Shape(12, 1, 12, 12, fixed=True)
 
 
-@pytest.mark.parametrize(("processors", "expected"), [(1, 2), (4, 4), (64, LOCAL_PROCESSES)])
-def test_local_work_has_a_process_for_each_processor_up_to_a_bound(
-    processors: int, expected: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("two_processors")
+def test_a_location_bounds_it() -> None:
+    assert shape(DISK, BUCKET, bounds=(None, 4)) == Shape(1, 4, 4, 4)
+    assert shape(DISK, BUCKET, workers=6, bounds=(None, 4)) == Shape(1, 4, 4, 4, fixed=True)
+    assert shape(DISK, DISK, bounds=(1, None)) == Shape(1, 1, 1, 1)
+    assert demanded(DISK, DISK, bounds=(1, None)) == [("one at a", 1, 1, False), (PROCESSORS, 1, 1, False)]
+    # Each side that waits for a network, or was given a bound, is shared with other executions.
+    assert demanded(BUCKET, BUCKET, bounds=(None, 40)) == [
+        ("one at a", 32, 40, False),
+        ("two at b", 32, 40, False),
+    ]
+
+
+@pytest.mark.usefixtures("two_processors")
+def test_copies_in_bulk_have_a_concurrency_of_their_own() -> None:
+    assert shape(BUCKET, BUCKET, copies_many=True) == Shape(
+        1, BULK_CONCURRENCY, BULK_CONCURRENCY, BULK_CONCURRENCY, fixed=True
+    )
+
+
+@pytest.mark.parametrize(("processors", "start"), [(1, 1), (4, 4), (64, LOCAL_PROCESSES)])
+def test_local_work_has_as_many_processes_as_there_are_processors_at_most(
+    processors: int, start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)))
-    assert shape(DISK, DISK) == (expected, 1)
-    assert shape(DISK, DISK, workers=12) == (12, 1)
+    assert shape(DISK, DISK) == Shape(start, 1, start, processors)
+    assert demanded(DISK, DISK) == [(PROCESSORS, start, processors, False)]
 
 
 @pytest.mark.parametrize(
