@@ -157,7 +157,7 @@ class PlanWriter:
                 chunk = b"".join(numbered)
                 digest.update(chunk)
                 output.write(chunk)
-        finished = msgspec.structs.replace(trailer, actions=number, digest="")
+        finished = msgspec.structs.replace(trailer, actions=number, stages=self.counts, digest="")
         head = encode_line(finished).removesuffix(_TAIL)
         digest.update(head)
         output.write(head + digest.hexdigest().encode("ascii") + _TAIL + b"\n")

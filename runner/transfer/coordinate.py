@@ -8,6 +8,7 @@ batch, or when the batches before have ended.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -24,6 +25,8 @@ BATCH_BYTES = 32 << 20
 REMOVALS_AT_LEAST = 16
 """Removals in a batch, so that few folders have to wait for other batches."""
 ATTENTION_AT_MOST = 10_000
+_SIZES = re.compile(rb'"size_bytes":(\d+)')
+"""In a line of JSON: a quote inside of a text is written with a backslash, so no name looks like this."""
 _BOTTOM_UP = frozenset({Stage.MAKE_WAY, Stage.REMOVE})
 
 
@@ -37,13 +40,15 @@ class _Slim(msgspec.Struct, frozen=True):
     """What dispatching needs to know of an action line."""
 
     id: int
-    stage: Stage
     path: str
     size_bytes: int = 0
 
     def holds(self, path: str) -> bool:
         """True for a folder that holds what stands at `path`."""
         return self.path.endswith("/") and path.startswith(self.path)
+
+
+_SLIM = msgspec.json.Decoder(_Slim)
 
 
 class JournalledBatch(msgspec.Struct, frozen=True):
@@ -171,42 +176,74 @@ class _Batch(NamedTuple):
 def _stages(reader: PlanReader, batch_actions: int) -> Iterator[Iterator[_Batch]]:
     """Iterators of batches; each must be exhausted, and its batches have ended, before the next is asked for. One a
     stage, or several where a folder can be removed only when batches before it have ended."""
-    decoder = msgspec.json.Decoder(_Slim)
     lines = reader.lines()
-    pending: list[tuple[bytes, _Slim]] = []
-    first = next(lines, None)
-    if first is not None:
-        pending.append((first, decoder.decode(first)))
+    for stage, count in zip(Stage, reader.trailer.stages, strict=True):
+        of_stage = itertools.islice(lines, count)
+        if stage in _BOTTOM_UP:
+            yield from _bottom_up(of_stage, max(batch_actions, REMOVALS_AT_LEAST))
+        elif count:
+            yield _forward(of_stage, batch_actions)
 
-    def batches_of(stage: Stage) -> Iterator[_Batch]:
-        bottom_up = stage in _BOTTOM_UP
-        at_most = max(batch_actions, REMOVALS_AT_LEAST) if bottom_up else batch_actions
+
+def _forward(lines: Iterator[bytes], at_most: int) -> Iterator[_Batch]:
+    """Slices of a stage whose actions do not wait for one another."""
+    while gathered := list(itertools.islice(lines, at_most)):
+        # Sizes stand up to three times in a line: who has little by this count has little, and need not be looked at.
+        if sum(map(int, _SIZES.findall(b"".join(gathered)))) <= BATCH_BYTES:
+            yield _Batch(_SLIM.decode(gathered[0]).id, gathered)
+        else:
+            yield from _by_size(gathered)
+
+
+def _by_size(lines: list[bytes]) -> Iterator[_Batch]:
+    gathered: list[bytes] = []
+    first_id = size = 0
+    for line in lines:
+        slim = _SLIM.decode(line)
+        if gathered and size + slim.size_bytes > BATCH_BYTES:
+            yield _Batch(first_id, gathered)
+            gathered, size = [], 0
+        if not gathered:
+            first_id = slim.id
+        gathered.append(line)
+        size += slim.size_bytes
+    yield _Batch(first_id, gathered)
+
+
+def _bottom_up(lines: Iterator[bytes], at_most: int) -> Iterator[Iterator[_Batch]]:
+    """Slices of a stage in which a folder comes after what is in it."""
+    pending: list[tuple[bytes, _Slim]] = []
+
+    def advance() -> None:
+        following = next(lines, None)
+        if following is not None:
+            pending.append((following, _SLIM.decode(following)))
+
+    def batches() -> Iterator[_Batch]:
         gathered: list[bytes] = []
-        first_id = size = 0
+        first_id = 0
         last_path = last_sent = ""
-        while pending and pending[0][1].stage is stage:
+        while pending:
             line, slim = pending[0]
-            full = len(gathered) >= at_most or size + slim.size_bytes > BATCH_BYTES
-            if bottom_up and full:
+            full = False
+            if len(gathered) >= at_most:
                 # A batch that ends with a folder, and not inside of a small one: then nothing has to wait for it.
                 whole = last_path.endswith("/") and not slim.holds(last_path)
                 full = whole or (len(gathered) >= 2 * at_most and not slim.holds(last_path))
-            if gathered and full:
+            if full:
                 yield _Batch(first_id, gathered)
-                gathered, size, last_sent = [], 0, last_path
-            if bottom_up and last_sent and slim.holds(last_sent):
+                gathered, last_sent = [], last_path
+            if last_sent and slim.holds(last_sent):
                 break
             pending.pop()
             if not gathered:
                 first_id = slim.id
             gathered.append(line)
-            size += slim.size_bytes
             last_path = slim.path
-            following = next(lines, None)
-            if following is not None:
-                pending.append((following, decoder.decode(following)))
+            advance()
         if gathered:
             yield _Batch(first_id, gathered)
 
+    advance()
     while pending:
-        yield batches_of(pending[0][1].stage)
+        yield batches()
