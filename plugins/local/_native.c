@@ -638,6 +638,37 @@ static PyObject *native_copy_small(PyObject *module, PyObject *arguments)
     return PyBool_FromLong(result);
 }
 
+/* remove_file(directory, name, version) -> whether exactly that file, which was listed with this version, is gone now.
+   Raises OSError. */
+static PyObject *native_remove_file(PyObject *module, PyObject *arguments)
+{
+    int directory, result = 0, number = 0;
+    PyObject *name;
+    const char *version;
+    if (!PyArg_ParseTuple(arguments, "iO&s:remove_file", &directory, PyUnicode_FSConverter, &name, &version))
+        return NULL;
+    const char *text = PyBytes_AS_STRING(name);
+    if (is_name(text)) {
+        Py_BEGIN_ALLOW_THREADS
+        struct stat facts;
+        char known[64];
+        result = fstatat(directory, text, &facts, AT_SYMLINK_NOFOLLOW);
+        if (result == 0) {
+            version_text(known, sizeof(known), &facts);
+            if (!S_ISDIR(facts.st_mode) && strcmp(known, version) == 0)
+                result = unlinkat(directory, text, 0) == 0 ? 1 : -1;
+        }
+        number = errno;
+        Py_END_ALLOW_THREADS
+    }
+    Py_DECREF(name);
+    if (result < 0) {
+        errno = number;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyBool_FromLong(result);
+}
+
 /* ---- the module -------------------------------------------------------------------------------------------- */
 
 static PyMethodDef folder_methods[] = {
@@ -667,6 +698,7 @@ static PyTypeObject FolderType = {
 static PyMethodDef functions[] = {
     {"settle", native_settle, METH_VARARGS, NULL},
     {"copy_small", native_copy_small, METH_VARARGS, NULL},
+    {"remove_file", native_remove_file, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

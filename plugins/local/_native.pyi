@@ -59,3 +59,7 @@ def copy_small(
     It has content and metadata, was read back and compared (and flushed to the disk when `flush`) before it got its
     name. `content` holds the file then; both buffers are longer than it. False, or OSError: nothing is there.
     """
+
+def remove_file(directory: int, name: str, version: str, /) -> bool:
+    """Whether exactly that entry, no folder, which was listed with this version, is gone now. False: it is another one.
+    Raises OSError."""

@@ -47,7 +47,7 @@ from .handles import Handles, sync_directory
 from .names import TemporaryNames, temporary_execution
 from .native import native
 from .publish import Draft, Publisher, exists, expect
-from .quick import QuickCopier
+from .quick import QuickCopier, QuickRemover
 from .scan import Scanner
 from .syscalls import Syscalls, release
 from .writing import ContentError, ContentWriter, Copied
@@ -259,6 +259,11 @@ class LocalLocation:
             return None
         noatime = os.O_NOATIME if source._euid == 0 else 0
         return functools.partial(self._quick.copy, source._handles, throttle, noatime)
+
+    # RemovesQuickly
+
+    def quick_remove(self) -> Callable[[Entry], bool] | None:
+        return None if native is None or self._sync_folders else QuickRemover(self._handles).remove
 
     # ListsBeside
 

@@ -277,6 +277,16 @@ Scan = Callable[[str, Callable[[Entry], bool] | None], Iterator[Entry | Problem]
 
 
 @runtime_checkable
+class RemovesQuickly(Protocol):
+    """Role: a short way for the most frequent case."""
+
+    def quick_remove(self) -> Callable[[Entry], bool] | None:
+        """A function of the same effect as `remove` for what is as it was listed; its False: nothing was done, and
+        `remove` has to do it. None when there is no such way."""
+        ...
+
+
+@runtime_checkable
 class ListsBeside(Protocol):
     """Role: listing this destination and some sources together, faster than one after the other."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from runner.diff.compare import Comparison, ContentEqual
 from runner.diff.merge import Scope
 from runner.diff.tally import Tally
@@ -9,7 +11,7 @@ from runner.filters.selection import Selection
 from runner.inventory.content import digester
 from runner.locations.pair import Endpoints
 from runner.locations.protocol import EqualFiles, ListsBeside, Scan
-from runner.model.entry import Entry
+from runner.model.entry import Entry, Kind
 from runner.model.task import Compare, Limit, Task, TransferMode
 from runner.plan.build import Planner
 from runner.plan.file import PlanWriter
@@ -103,6 +105,16 @@ def planner_of(
         endpoints.destination.capabilities,
         writer,
         tally,
-        None if selection.is_trivial else lambda entry: selection.may_delete(entry).included,
+        _may_delete(task, selection),
         selection.includes if task.filters.delete_excluded else None,
     )
+
+
+def _may_delete(task: Task, selection: Selection) -> Callable[[Entry], bool] | None:
+    """Whether an extra is the task's to delete; None = every extra is."""
+    if selection.is_trivial:
+        return None
+    if selection.asks_files or task.filters.delete_excluded:
+        return lambda entry: selection.may_delete(entry).included
+    # Rules about folders alone: what is in one that is left out is not listed (but with delete_excluded).
+    return lambda entry: entry.kind is not Kind.DIRECTORY or selection.may_delete(entry).included

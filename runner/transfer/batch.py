@@ -121,7 +121,6 @@ def perform_batch(performer: Performer, stopping: Callable[[], bool], request: b
     builder = SummaryBuilder()
     lines: list[bytes] = []
     aborted = False
-    quick = performer.perform_quickly if performer.quick_copy is not None else None
     monotonic = performer.clock.monotonic
     decode = decoder_of(request, Action)
     began = monotonic()
@@ -131,10 +130,7 @@ def perform_batch(performer: Performer, stopping: Callable[[], bool], request: b
             outcome = cancelled_outcome(action)
         else:
             try:
-                quickly = None
-                if quick is not None and action.kind is _COPY and action.destination is None:
-                    quickly = quick(action, began)
-                outcome = quickly or performer.perform(action)
+                outcome = performer.perform_quickly(action, began) or performer.perform(action)
             except Exception as error:  # a defect must cost one path, not the execution
                 outcome = _defect(action, error)
             if outcome.problem is not None and outcome.problem.code in ABORTING:

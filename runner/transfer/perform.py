@@ -17,7 +17,7 @@ from runner.locations.protocol import (
     Copying,
     Linking,
     Location,
-    QuickCopy,
+    RemovesQuickly,
     Renames,
     SetsAttributes,
     Throttle,
@@ -28,6 +28,10 @@ from runner.model.difference import Reason
 from runner.model.entry import Attributes, Entry, Kind, Phase, Problem
 from runner.transfer.expect import is_already_done, is_as_expected
 from runner.transfer.quarantine import quarantine_path
+
+# Asked of every action: a member costs five times as much to look up through its class.
+_COPY = ActionKind.COPY
+_DELETE = ActionKind.DELETE
 
 RESTRICTED = Attributes(mode=0o700)
 NOTHING_WRITTEN = Written()
@@ -80,7 +84,8 @@ class Performer:
         self._copies = (
             destination if isinstance(destination, CopiesFrom) and destination.copies_from(source) else None
         )
-        self._quick = (
+        self._quick_remove = destination.quick_remove() if isinstance(destination, RemovesQuickly) else None
+        self._quick_copy = (
             destination.quick_copy(source, throttle)
             if isinstance(destination, CopiesQuickly) and self._copies is not None and settings.sets_mtime
             else None
@@ -104,19 +109,19 @@ class Performer:
             ActionKind.QUARANTINE: self._quarantine,
         }
 
-    @property
-    def quick_copy(self) -> QuickCopy | None:
-        """How the destination copies ordinary new files, where it has a short way; see `perform_quickly`."""
-        return self._quick
-
     def perform_quickly(self, action: Action, began: float) -> Outcome | None:
-        """The outcome of a COPY of a new file that could be done the short way, which was not tried before; None when
-        `perform` has to do it. `began`: a monotonic time."""
-        assert self._quick is not None and action.source is not None
-        try:
-            written = self._quick(action.source)
-        except EntryError:
-            return None
+        """The outcome of a first attempt the short way, where there is one: of the copy of a new file, or the removal of
+        what is no folder. None: nothing was done, and `perform` has to do it. `began`: a monotonic time."""
+        kind = action.kind
+        written: Written | None = None
+        if kind is _COPY:
+            if self._quick_copy is not None and action.destination is None and action.source is not None:
+                try:
+                    written = self._quick_copy(action.source)
+                except EntryError:
+                    return None
+        elif kind is _DELETE and self._quick_remove is not None and action.destination is not None:
+            written = NOTHING_WRITTEN if self._quick_remove(action.destination) else None
         if written is None:
             return None
         self._silent_actions = 0

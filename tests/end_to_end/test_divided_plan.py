@@ -21,6 +21,7 @@ from runner.execution.context import Context
 from runner.execution.crew import Crew
 from runner.locations.pair import Endpoints
 from runner.locations.registry import Registry
+from runner.pipeline import run_task
 from runner.plan import divide
 from runner.plan.file import PlanWriter, write_plan_file
 from runner.plan.prepare import prepare
@@ -168,3 +169,26 @@ def test_what_concerns_several_folders_is_decided_in_one_walk(tmp_path: Path, tr
         (tmp_path / "dst" / "zz" / ".sync-runner-0123456789ab-1.part").write_bytes(b"")
     one_walk, _, settled, _, divided, _ = plans(tmp_path, options="{preserve_deleted_files: remove}")
     assert divided == settled == one_walk
+
+
+@pytest.mark.parametrize("delete_excluded", [False, True])
+def test_folders_that_no_task_touches_stay_with_all_that_is_in_them(
+    tmp_path: Path, delete_excluded: bool
+) -> None:
+    (tmp_path / "src" / "a").mkdir(parents=True)
+    for folder in (".snapshot/hourly", "a/.snapshot", "gone"):
+        (tmp_path / "dst" / folder).mkdir(parents=True)
+        (tmp_path / "dst" / folder / "x").write_bytes(b"kept")
+    (tmp_path / "sync.yaml").write_text(
+        CONFIGURATION.format(
+            options="{preserve_deleted_files: remove}",
+            filters="{delete_excluded: true}" if delete_excluded else "{}",
+        )
+        + "    guards: {max_deletions: unlimited}\n"
+    )
+    registry = Registry()
+    configuration = load_configuration(str(tmp_path / "sync.yaml"), registry, {})
+    report = run_task(configuration.tasks["t"], Context(configuration, registry, SystemClock()))
+    assert report.execution.exit_code == 0, report.problems
+    kept = {str(path.relative_to(tmp_path / "dst")) for path in (tmp_path / "dst").rglob("x")}
+    assert kept == {".snapshot/hourly/x", "a/.snapshot/x"}
