@@ -46,7 +46,8 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.USAGE: "The command line, the configuration or a plan file is wrong. Nothing was written.",
     ExitCode.DIFFERENCES: "Differences were found (check, plan --detailed-exitcode). Nothing was written.",
     ExitCode.ACTIONS_FAILED: "Some actions failed or were stale, or something could not be listed; the rest was done.",
-    ExitCode.VERIFICATION_FAILED: "The transfer ended, but verification found differences.",
+    ExitCode.VERIFICATION_FAILED: "The transfer ended, but verification found differences. "
+    "Or a task's chain of reports is broken (report --verify-chain).",
     ExitCode.GUARD_REFUSED: "A guard refused before the first write. The message names the command that goes on.",
     ExitCode.LOCATION_UNAVAILABLE: "A location, or the database of history, could not be opened.",
     ExitCode.LOCK_HELD: "Another execution holds the destination's lock.",

@@ -198,7 +198,14 @@ def _compare(session: Session, arguments: Namespace) -> int:
 
 
 def report(session: Session, arguments: Namespace) -> int:
-    """`report [ID]`: for people, or in a format to standard output or a file."""
+    """`report [ID]`: for people, or in a format to standard output or a file. `report --verify-chain TASK`."""
+    if arguments.verify_chain is not None:
+        from runner.cli.command_chain import verify_chain
+
+        return verify_chain(session, arguments)
+    for option in ("allowed_signers", "expect", "since"):
+        if getattr(arguments, option) is not None:
+            raise UsageError(f"--{option.replace('_', '-')} goes with --verify-chain TASK")
     state = session.services.state(session.configuration())
     execution_id = state.resolve_execution(arguments.id or "latest")
     folder = state.execution_folder(execution_id)

@@ -577,7 +577,9 @@ COMMANDS = (
         description=(
             "Without a format: the outcome, all problems and findings, and the counters. With one: the "
             "report as html (one self-contained file), json, csv, junit or md, to standard output or FILE. "
-            "An execution is named by its ID, by the first characters of it, or by `latest`."
+            "An execution is named by its ID, by the first characters of it, or by `latest`. With "
+            "--verify-chain: whether a task's reports, and the files beside them, are still as they were written, "
+            "and if not, at which execution the chain breaks."
         ),
         handler="runner.cli.command_history:report",
         positionals=(Positional("ID", "An execution's ID; latest when not given.", Count.OPTIONAL),),
@@ -589,12 +591,28 @@ COMMANDS = (
                 choices=REPORT_FORMATS,
             ),
             Option(("-o", "--output"), "Write to this file; - is standard output.", value="FILE"),
+            Option(("--verify-chain",), "Check the chain of this task's reports.", value="TASK"),
+            Option(
+                ("--allowed-signers",),
+                "Whose signatures count, as ssh-keygen reads it; settings.signing.allowed_signers when not given.",
+                value="FILE",
+            ),
+            Option(
+                ("--expect",),
+                "The SHA-256 of a report.json that the chain has to hold: the head that an earlier check named.",
+                value="DIGEST",
+            ),
+            Option(
+                ("--since",), "Leave out breaks before this execution, which were looked into.", value="ID"
+            ),
         ),
         examples=(
             ("sync-runner report", "the latest execution"),
             ("sync-runner report latest -o report.html", "a page to open or forward"),
             ("sync-runner report 6741a2 --format csv", "a table of every file"),
+            ("sync-runner report --verify-chain photos", "are all reports as they were written?"),
         ),
+        exit_codes=(ExitCode.DONE, ExitCode.USAGE, ExitCode.VERIFICATION_FAILED),
     ),
     Command(
         name="help",

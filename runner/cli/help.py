@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from runner import __version__
 from runner.cli.commands import COMMANDS, GLOBAL_OPTIONS
 from runner.cli.declaration import Command, Count, Option, Positional
@@ -42,7 +44,7 @@ def overview(page: Page) -> list[str]:
 def command_help(command: Command, page: Page) -> list[str]:
     """Everything about one command."""
     lines = [
-        page.paint("Usage:", Style.HEADING) + f" {usage(command)}",
+        *_usage_lines(command, page),
         "",
         *wrapped(command.summary, page),
         "",
@@ -65,6 +67,15 @@ def command_help(command: Command, page: Page) -> list[str]:
     lines += ["", page.paint("Exit codes:", Style.HEADING)]
     codes = [(str(int(code)), EXIT_CODE_MEANINGS[code]) for code in command.exit_codes]
     return lines + _definitions(codes, page, 5)
+
+
+def _usage_lines(command: Command, page: Page) -> list[str]:
+    """Broken between arguments, never within one."""
+    whole = re.sub(r" (?=[^\[\]]*\])", "\u00a0", usage(command))
+    title = "Usage: "
+    first, *rest = wrapped(whole, page, first=title, rest=" " * len(title))
+    painted = page.paint(title.rstrip(), Style.HEADING) + first.removeprefix(title.rstrip())
+    return [line.replace("\u00a0", " ") for line in (painted, *rest)]
 
 
 def usage(command: Command) -> str:

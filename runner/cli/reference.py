@@ -24,7 +24,9 @@ from runner.errors import (
     ExitCode,
     RunnerError,
 )
+from runner.history.chain import ChainDamagedError
 from runner.history.records import HistoryUnavailable
+from runner.history.signing import SigningError
 from runner.locations.registry import Registry
 from runner.model.action import Verdict
 from runner.plan.guards import GUARD_NAMES
@@ -191,7 +193,12 @@ def _generated(sources: str) -> str:
 def _command_errors() -> list[type[RunnerError]]:
     """In the order of the tree that runner.errors draws; those that live with what raises them come last."""
     inside = [kind for kind in RunnerError.__subclasses__() if kind.__module__ == RunnerError.__module__]
-    return [kind for kind in inside if kind is not EntryError] + [HistoryUnavailable]
+    return [
+        *(kind for kind in inside if kind is not EntryError),
+        HistoryUnavailable,
+        ChainDamagedError,
+        SigningError,
+    ]
 
 
 def _first_sentence(kind: type[RunnerError]) -> str:

@@ -23,6 +23,7 @@ from runner.model.automation import (
     Retention,
     ScheduleSettings,
     ServiceSettings,
+    SigningSettings,
 )
 from runner.model.secret import Secret
 
@@ -114,6 +115,11 @@ def build_retention(section: Section) -> Retention:
         keep_days=default.keep_days if keep is None else keep / _DAY_SECONDS,
         keep_last=default.keep_last if keep_last is None else int(keep_last),
     )
+
+
+def build_signing(section: Section) -> SigningSettings:
+    """Who signs reports, and whose signatures count."""
+    return SigningSettings(key=_path(section, "key"), allowed_signers=_path(section, "allowed_signers"))
 
 
 def build_notifications(section: Section) -> NotificationSettings:

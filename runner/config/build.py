@@ -17,6 +17,7 @@ from runner.config.automation import (
     build_retention,
     build_schedule,
     build_service,
+    build_signing,
     channel_names,
 )
 from runner.config.check import Checked, check_document
@@ -131,6 +132,7 @@ class _Builder:
             bandwidth_timezone=timezone_of(settings, "bandwidth_timezone"),
             service=build_service(settings.section("service")),
             retention=build_retention(settings.section("retention")),
+            signing=build_signing(settings.section("signing")),
             notifications=notifications,
             monitoring=build_monitoring(settings.section("monitoring")),
         )

@@ -38,6 +38,7 @@ _SECTIONS = (
 _SETTINGS = (
     ("settings.service", "service", "How `serve` works."),
     ("settings.retention", "retention", "How long executions are remembered."),
+    ("settings.signing", "signing", "SSH keys that vouch for reports."),
     ("settings.monitoring", "monitoring", "Where figures and traces go."),
     ("notifications", "notifications", "Who is told what happened."),
     ("notifications.digest", "digest", "A regular summary of all tasks."),

@@ -32,6 +32,7 @@ from runner.execution.locking import destination_lock, hold
 from runner.execution.notebook import Notebook
 from runner.execution.past import write_past
 from runner.execution.phases import Phases
+from runner.execution.sealing import seal
 from runner.execution.surroundings import Surroundings
 from runner.execution.working import transfer, verify_everything, verify_what_was_transferred
 from runner.history.lock import DestinationLock
@@ -57,7 +58,7 @@ from runner.plan.file import PlanReader, write_plan_file
 from runner.plan.guards import Past
 from runner.plan.prepare import Prepared, endpoint_summary
 from runner.report.assemble import counters_after, echoed_findings, exit_code_of
-from runner.report.render import write_report
+from runner.report.render import write_formats
 from runner.report.words import HOOK_FAILED, summary_sentence
 from runner.transfer.coordinate import Transferred
 from runner.transfer.quarantine import purge
@@ -279,7 +280,7 @@ class ExecutionRecord:
             reason = self.context.cancellation.reason
             self._add_problems([Problem("", self._phases.current, EntryCode.CANCELLED, reason)], 1)
         self._report = self._assembled(exit_code, status, findings)
-        self._write(self._report)
+        self._report = self._written(self._report)
         self.context.subscriber(Ended(self.task.name, self.execution_id, status))
         return self._report
 
@@ -378,11 +379,13 @@ class ExecutionRecord:
             outcomes_file="outcomes.jsonl" if self._transferred is not None else None,
         )
 
-    def _write(self, report: Report) -> None:
+    def _written(self, report: Report) -> Report:
+        """The report as it stands on disk, with its evidence."""
         for name, values in (("problems", self._problems), ("findings", self._findings)):
             with open(os.path.join(self.folder, f"{name}.jsonl"), "xb", opener=_private) as stream:
                 stream.writelines(encode_line(value) + b"\n" for value in values)
-        write_report(self.folder, report, self.task.reports)
+        report = seal(report, self.folder, self._transferred, self._findings, self.context)
+        write_formats(self.folder, report, self.task.reports)
         self._notebook.ended(report, self.folder)
         if self.trigger is not Trigger.VERIFY:
             self._stand(report)
@@ -395,6 +398,7 @@ class ExecutionRecord:
                 max(0, listed.files + listed.folders - 1),
             )
             write_past(self.context.state, self.task.name, past)
+        return report
 
     def _stand(self, report: Report) -> None:
         at_most = self.context.configuration.service.disable_after

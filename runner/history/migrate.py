@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 
 from runner.history.records import HistoryUnavailable
 
-CURRENT_VERSION = 2
+CURRENT_VERSION = 3
 
 Upgrade = Callable[[Connection], None]
 

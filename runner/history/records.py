@@ -56,6 +56,7 @@ class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
     problems_total: int = 0
     findings_total: int = 0
     folder: str | None = None
+    report_digest: str | None = None
 
 
 class FailedFinding(msgspec.Struct, frozen=True):

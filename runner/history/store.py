@@ -9,6 +9,7 @@ here.
 from __future__ import annotations
 
 import builtins
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -103,6 +104,16 @@ class History:
             return None
         rows = self._database.read(lambda connection: _rows(connection, query))
         return rows[0] if rows else None
+
+    def report_digests(self, task: str) -> dict[str, str | None]:
+        """Of each of a task's executions that ended the SHA-256 of its report, None where it was not noted."""
+        query = select(EXECUTIONS.c.execution_id, EXECUTIONS.c.report_digest).where(
+            EXECUTIONS.c.task == task, EXECUTIONS.c.status != HistoryStatus.RUNNING.value
+        )
+        if not self._database.exists:
+            return {}
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        return {row.execution_id: row.report_digest for row in rows}
 
     def failed_findings(self, execution_id: str) -> builtins.list[FailedFinding]:
         """What verification found wrong in an execution, in the order of its report."""
@@ -232,22 +243,28 @@ class History:
         return taken
 
     def prune(
-        self, keep_days: float, keep_last: int, state: StateDirectory | None = None
+        self,
+        keep_days: float,
+        keep_last: int,
+        state: StateDirectory | None = None,
+        before_removal: Callable[[builtins.list[HistoryRow]], None] = lambda rows: None,
     ) -> builtins.list[str]:
         """Forget executions that are older than `keep_days`, but of each task never the latest `keep_last`,
         the last success, or one that runs. Returns the forgotten ids, oldest first. Scheduled times that are
         older go too, unless one waits, or the execution that it led to stays.
 
-        With `state` their folders are removed too, and first: a folder left behind would be taken over again.
+        With `state` their folders are removed too, and first: a folder left behind would be taken over again. Whoever
+        has to know of it beforehand is told by `before_removal`.
         """
         if not self._database.exists:
             return []
         before = self._clock.now() - timedelta(days=keep_days)
         query = select(*_COLUMNS).order_by(EXECUTIONS.c.started_at.desc(), EXECUTIONS.c.execution_id.desc())
-        forgotten = _to_forget(
-            self._database.read(lambda connection: _rows(connection, query)), before, keep_last
-        )
+        rows = self._database.read(lambda connection: _rows(connection, query))
+        forgotten = _to_forget(rows, before, keep_last)
         if state is not None:
+            going = set(forgotten)
+            before_removal([row for row in rows if row.execution_id in going])
             for execution_id in forgotten:
                 state.discard_execution(execution_id)
 
@@ -304,7 +321,17 @@ def _ended(report: Report, folder: str) -> dict[str, Any]:
         "problems_total": report.problems_total,
         "findings_total": report.findings_total,
         "folder": folder,
+        "report_digest": _digest_in(folder),
     }
+
+
+def _digest_in(folder: str) -> str | None:
+    """SHA-256 of the report in an execution's folder: what tells later whether it is still the same."""
+    try:
+        with open(os.path.join(folder, REPORT_FILE), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _put(connection: Connection, values: Mapping[str, Any], findings: tuple[Finding, ...]) -> None:

@@ -110,6 +110,7 @@ EXECUTIONS = Table(
     Column("problems_total", Integer, nullable=False),
     Column("findings_total", Integer, nullable=False),
     Column("folder", AnyText),
+    Column("report_digest", Text),
     Index("executions_by_start", "started_at"),
     Index("executions_by_task", "task", "started_at"),
 )

@@ -126,6 +126,14 @@ class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
     keep_last: int = 20
 
 
+class SigningSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Absolute paths. `key`: the SSH key that signs reports (or, for a key that an agent holds, its public half).
+    `allowed_signers`: who may have signed them, for those who check. None = neither."""
+
+    key: str | None = None
+    allowed_signers: str | None = None
+
+
 class DigestSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """A regular summary of all tasks, so that silence is noticed: `cron` in `timezone`, to these channels."""
 

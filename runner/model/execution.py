@@ -118,6 +118,38 @@ class Execution(msgspec.Struct, frozen=True):
     plan_digest: str | None = None
 
 
+class SideRoot(msgspec.Struct, frozen=True):
+    """A Merkle root (SHA-256, 64 hex digits) over so many entries; docs/evidence.md says which and how."""
+
+    root: str
+    entries: int
+
+
+class PreviousReport(msgspec.Struct, frozen=True):
+    """The report that came before in the task's chain: its execution, and the SHA-256 of its report.json."""
+
+    execution_id: str
+    report: str
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What lets others see that a report and the files beside it are as they were written (docs/evidence.md).
+
+    source, destination  roots over the plan's actions, and over those whose result stands; None when no transfer ended
+    files                SHA-256 of the files beside the report, by name
+    sequence             the report's link in its task's chain, from 1; None when the chain could not be continued
+    previous             None for the first report of a chain
+    chain                the chain's value before this report, which stands for all that came before; None at the start
+    """
+
+    source: SideRoot | None = None
+    destination: SideRoot | None = None
+    files: dict[str, str] = {}
+    sequence: int | None = None
+    previous: PreviousReport | None = None
+    chain: str | None = None
+
+
 class Report(msgspec.Struct, frozen=True):
     """One finished execution. `findings` holds everything that is not OK; `problems` all that could not be done.
 
@@ -138,6 +170,7 @@ class Report(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     findings_total: int
     outcomes_file: str | None = None
+    evidence: Evidence | None = None
 
 
 LISTED_AT_MOST = 10_000

@@ -14,6 +14,7 @@ from runner.model.automation import (
     Retention,
     ScheduleSettings,
     ServiceSettings,
+    SigningSettings,
 )
 from runner.model.entry import Kind
 from runner.model.secret import Secret
@@ -253,6 +254,7 @@ class Configuration(msgspec.Struct, frozen=True):
     bandwidth_timezone: str | None = None
     service: ServiceSettings = ServiceSettings()
     retention: Retention = Retention()
+    signing: SigningSettings = SigningSettings()
     notifications: NotificationSettings = NotificationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
 

@@ -10,7 +10,11 @@ from runner.model.execution import Report
 from runner.model.wire import encode_line
 
 
-def write_json(report: Report, output: BinaryIO) -> None:
+def json_content(report: Report) -> bytes:
     """Indented, one key a line, with a newline at the end. `encode_line(report)` is the same on one line."""
-    output.write(msgspec.json.format(encode_line(report), indent=2))
-    output.write(b"\n")
+    return msgspec.json.format(encode_line(report), indent=2) + b"\n"
+
+
+def write_json(report: Report, output: BinaryIO) -> None:
+    """`json_content` onto a stream."""
+    output.write(json_content(report))

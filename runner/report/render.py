@@ -38,8 +38,16 @@ def write_report(folder: str, report: Report, formats: Iterable[ReportFormat]) -
     Raises:
         RunnerError: a file cannot be written; those written before stay.
     """
-    wanted = dict.fromkeys((ReportFormat.JSON, *formats))
-    return [_publish(folder, report, format) for format in wanted]
+    return [publish(folder, report, ReportFormat.JSON), *write_formats(folder, report, formats)]
+
+
+def write_formats(folder: str, report: Report, formats: Iterable[ReportFormat]) -> list[str]:
+    """As `write_report`, without report.json, which is there already."""
+    return [
+        publish(folder, report, format)
+        for format in dict.fromkeys(formats)
+        if format is not ReportFormat.JSON
+    ]
 
 
 def render(folder: str, format: ReportFormat, output: BinaryIO) -> None:
@@ -67,13 +75,17 @@ def _write(folder: str, report: Report, format: ReportFormat, output: BinaryIO) 
         write_html(folder, report, output)
 
 
-def _publish(folder: str, report: Report, format: ReportFormat) -> str:
+def publish(folder: str, report: Report, format: ReportFormat, content: bytes | None = None) -> str:
+    """Write one format and return its path; see `write_report`. `content`: its bytes, where they are known already."""
     path = os.path.join(folder, FILE_NAMES[format])
     try:
         descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAMES[format]}.")  # mode 0600
         try:
             with os.fdopen(descriptor, "wb") as file:
-                _write(folder, report, format, cast(BinaryIO, file))
+                if content is None:
+                    _write(folder, report, format, cast(BinaryIO, file))
+                else:
+                    file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

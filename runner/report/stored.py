@@ -22,6 +22,7 @@ REPORT_FILE = "report.json"
 OUTCOMES_FILE = "outcomes.jsonl"
 FINDINGS_FILE = "findings.jsonl"
 PROBLEMS_FILE = "problems.jsonl"
+SIGNATURE_FILE = "report.json.sig"
 REPORT_VERSION = 1
 
 T = TypeVar("T")

@@ -22,10 +22,13 @@ from runner.model.execution import (
     Counters,
     Counts,
     EndpointSummary,
+    Evidence,
     Execution,
     GuardVerdict,
     PhaseTiming,
+    PreviousReport,
     Report,
+    SideRoot,
     Trigger,
 )
 from runner.model.plan import ActionTotals, PlanHeader, PlanTrailer
@@ -35,6 +38,9 @@ from runner.report.render import render
 
 STRUCTS: tuple[type[msgspec.Struct], ...] = (
     Report,
+    Evidence,
+    SideRoot,
+    PreviousReport,
     Execution,
     EndpointSummary,
     PhaseTiming,
