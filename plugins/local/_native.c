@@ -638,6 +638,70 @@ static PyObject *native_copy_small(PyObject *module, PyObject *arguments)
     return PyBool_FromLong(result);
 }
 
+static int has_extended(int fd)
+{
+    char list[EXTENDED_BUFFER];
+    ssize_t got = flistxattr(fd, NULL, 0);
+    if (got > 0)
+        got = flistxattr(fd, list, sizeof(list));
+    if (got < 0)
+        return errno != EOPNOTSUPP;
+    for (ssize_t at = 0; at < got; at += (ssize_t)strlen(list + at) + 1)
+        if (is_carried(list + at))
+            return 1;
+    return 0;
+}
+
+/* read_expected(directory, name, size, mtime_ns, tolerance_ns, mode, uid, gid, noatime, buffer) -> whether an ordinary
+   file without extended attributes stands there, is all that, and its content in `buffer`, which has a byte to spare.
+   Raises OSError. */
+static PyObject *native_read_expected(PyObject *module, PyObject *arguments)
+{
+    int directory, noatime, result = 0, number = 0;
+    PyObject *name;
+    long long size, mtime, tolerance;
+    unsigned int mode, uid, gid;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(arguments, "iO&LLLIIIpw*:read_expected", &directory, PyUnicode_FSConverter, &name, &size,
+                          &mtime, &tolerance, &mode, &uid, &gid, &noatime, &buffer))
+        return NULL;
+    const char *text = PyBytes_AS_STRING(name);
+    if (is_name(text) && size >= 0 && buffer.len > size) {
+        Py_BEGIN_ALLOW_THREADS
+        int fd = openat(directory, text, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (noatime ? O_NOATIME : 0));
+        result = -1;
+        if (fd >= 0) {
+            struct stat before, after;
+            if (fstat(fd, &before) == 0) {
+                long long apart = nanoseconds(before.st_mtim) - mtime;
+                result = S_ISREG(before.st_mode) && before.st_size == size && (before.st_mode & 07777) == mode &&
+                         before.st_uid == uid && before.st_gid == gid && apart <= tolerance && -apart <= tolerance &&
+                         !has_extended(fd);
+                if (result) {
+                    ssize_t got = pread(fd, buffer.buf, (size_t)size + 1, 0);
+                    if (got < 0 || fstat(fd, &after) < 0)
+                        result = -1;
+                    else
+                        result = got == size && nanoseconds(after.st_mtim) == nanoseconds(before.st_mtim) &&
+                                 nanoseconds(after.st_ctim) == nanoseconds(before.st_ctim);
+                }
+            }
+            number = errno;
+            close(fd);
+        } else {
+            number = errno;
+        }
+        Py_END_ALLOW_THREADS
+    }
+    Py_DECREF(name);
+    PyBuffer_Release(&buffer);
+    if (result < 0) {
+        errno = number;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyBool_FromLong(result);
+}
+
 /* remove_file(directory, name, version) -> whether exactly that file, which was listed with this version, is gone now.
    Raises OSError. */
 static PyObject *native_remove_file(PyObject *module, PyObject *arguments)
@@ -698,6 +762,7 @@ static PyTypeObject FolderType = {
 static PyMethodDef functions[] = {
     {"settle", native_settle, METH_VARARGS, NULL},
     {"copy_small", native_copy_small, METH_VARARGS, NULL},
+    {"read_expected", native_read_expected, METH_VARARGS, NULL},
     {"remove_file", native_remove_file, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

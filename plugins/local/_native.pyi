@@ -63,3 +63,19 @@ def copy_small(
 def remove_file(directory: int, name: str, version: str, /) -> bool:
     """Whether exactly that entry, no folder, which was listed with this version, is gone now. False: it is another one.
     Raises OSError."""
+
+def read_expected(
+    directory: int,
+    name: str,
+    size: int,
+    mtime_ns: int,
+    tolerance_ns: int,
+    mode: int,
+    uid: int,
+    gid: int,
+    noatime: bool,
+    buffer: memoryview,
+    /,
+) -> bool:
+    """Whether an ordinary file without extended attributes stands there, is all that, and its content in `buffer`, which
+    has a byte to spare. Raises OSError."""

@@ -19,6 +19,7 @@ from runner.locations.protocol import (
     Identity,
     Location,
     OpenSettings,
+    QuickCheck,
     QuickCopy,
     Scan,
     Space,
@@ -47,7 +48,7 @@ from .handles import Handles, sync_directory
 from .names import TemporaryNames, temporary_execution
 from .native import native
 from .publish import Draft, Publisher, exists, expect
-from .quick import QuickCopier, QuickRemover
+from .quick import QuickChecker, QuickCopier, QuickRemover
 from .scan import Scanner
 from .syscalls import Syscalls, release
 from .writing import ContentError, ContentWriter, Copied
@@ -264,6 +265,13 @@ class LocalLocation:
 
     def quick_remove(self) -> Callable[[Entry], bool] | None:
         return None if native is None or self._sync_folders else QuickRemover(self._handles).remove
+
+    # ChecksQuickly
+
+    def quick_check(self) -> QuickCheck | None:
+        if native is None or self._follower is not None:
+            return None
+        return QuickChecker(self._handles, self._buffers, self._euid == 0).check
 
     # ListsBeside
 

@@ -287,6 +287,21 @@ class RemovesQuickly(Protocol):
 
 
 @runtime_checkable
+class ChecksQuickly(Protocol):
+    """Role: a short way for the most frequent case."""
+
+    def quick_check(self) -> QuickCheck | None:
+        """None when there is no such way."""
+        ...
+
+
+QuickCheck = Callable[[Entry, str, int, Throttle], bool]
+"""(expected, algorithm:hex of its content, tolerance of its mtime in nanoseconds, throttle) -> True when an ordinary file
+that stands at its path was read now, and is exactly that in content and in every attribute that is expected. False:
+nothing is known, and the entry has to be looked at. Raises EntryError(CANCELLED) only."""
+
+
+@runtime_checkable
 class ListsBeside(Protocol):
     """Role: listing this destination and some sources together, faster than one after the other."""
 

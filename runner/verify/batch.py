@@ -14,12 +14,12 @@ import msgspec
 
 from runner.errors import EntryCode, EntryError
 from runner.inventory.content import digester
-from runner.locations.protocol import Location, Throttle
+from runner.locations.protocol import ChecksQuickly, Location, Throttle
 from runner.model.action import Action, ActionKind, Finding, Outcome, OutcomeStatus, Verdict
 from runner.model.entry import Entry, Kind
 from runner.model.execution import Counts
 from runner.model.task import DigestAlgorithm
-from runner.model.wire import decode_line, encode_line
+from runner.model.wire import decode_line, decoder_of, encode_line
 from runner.transfer.expect import is_as_expected
 from runner.verify.judge import added, judge_digest, judge_facts
 
@@ -78,6 +78,7 @@ class Verifier:
         self._destination = destination
         self._source_digest = digester(source)
         self._destination_digest = digester(destination)
+        self._quick_check = destination.quick_check() if isinstance(destination, ChecksQuickly) else None
         self._algorithm = settings.algorithm
         self._throttle = throttle
         self._stopping = stopping
@@ -125,6 +126,8 @@ class Verifier:
 
     def _check_action(self, action: Action, outcome: Outcome) -> Finding | None:
         try:
+            if self._is_quickly_found(action, outcome):
+                return None
             actual = self._destination.stat(action.path)
             if action.kind in (ActionKind.DELETE, ActionKind.QUARANTINE):
                 # A folder in a file's place is another entry: its path has a slash.
@@ -149,6 +152,17 @@ class Verifier:
             return judge_digest(action.source, outcome.digest, digest, facts, self._agent)
         except EntryError as error:
             return self._unreadable(action.path, error)
+
+    def _is_quickly_found(self, action: Action, outcome: Outcome) -> bool:
+        """True for a file that was written at the first attempt and stands there exactly so."""
+        return (
+            self._quick_check is not None
+            and outcome.digest is not None
+            and outcome.attempts == 1
+            and action.source is not None
+            and action.kind in _WRITES_CONTENT
+            and self._quick_check(action.source, outcome.digest, self._tolerance, self._throttle)
+        )
 
     def _judged_anew(self, planned: Entry, actual: Entry | None, facts: Finding) -> Finding | None:
         """An entry that was still being written while a run copied it was taken as it was then, not as it was
@@ -203,7 +217,8 @@ def _lost(paths: Iterable[str]) -> VerifySummary:
 def _carried_out(request: bytes) -> Iterator[tuple[Action, Outcome]]:
     """What was done, with its outcome. A folder is checked once, where its own metadata is set at the end."""
     lines = iter(request.splitlines())
+    decode_action, decode_outcome = decoder_of(request, Action), decoder_of(request, Outcome)
     for line in lines:
-        action, outcome = decode_line(line, Action), decode_line(next(lines), Outcome)
+        action, outcome = decode_action(line), decode_outcome(next(lines))
         if outcome.status is OutcomeStatus.DONE and action.kind is not ActionKind.CREATE_DIRECTORY:
             yield action, outcome

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from local_support import THROTTLE, open_at
 from runner_plugins.local.native import PURE_PYTHON, native
 
 from runner.locations.protocol import EqualFiles
@@ -96,8 +98,6 @@ def test_a_copy_takes_plain_names_only(tmp_path: Path, name: str) -> None:
 
 def test_folders_that_move_between_two_walks_hide_nothing(tmp_path: Path) -> None:
     """What was settled in a folder that the second walk does not come to makes that walk's listing incomplete."""
-    from local_support import open_at
-
     for side in ("s", "t"):
         (tmp_path / side / "d").mkdir(parents=True)
         (tmp_path / side / "d" / "same").write_bytes(b"1")
@@ -117,3 +117,75 @@ def test_folders_that_move_between_two_walks_hide_nothing(tmp_path: Path) -> Non
     seen = list(second)
     assert [one.path for one in seen if isinstance(one, Entry)] == [""]
     assert [one.path for one in seen if isinstance(one, Problem)] == [""]
+
+
+def _content(path: Path) -> None:
+    facts = path.stat()
+    path.write_bytes(b"other")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def _linked(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+TAMPERING: dict[str, Callable[[Path], None]] = {
+    "content": _content,
+    "longer": lambda path: path.write_bytes(b"whole!"),
+    "mode": lambda path: path.chmod(0o640),
+    "time": lambda path: os.utime(path, ns=(0, 1)),
+    "attribute": lambda path: os.setxattr(path, "user.k", b"v"),
+    "gone": lambda path: path.unlink(),
+    "link": _linked,
+    "fifo": lambda path: (path.unlink(), os.mkfifo(path))[1],
+    "folder moved": lambda path: path.parent.rename(path.parent.with_name("b")),
+}
+
+
+@needs_native
+@pytest.mark.parametrize("tampering", TAMPERING)
+def test_the_short_check_finds_what_is_exactly_as_expected_and_nothing_else(
+    tmp_path: Path, tampering: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "f"
+    path.write_bytes(b"whole")
+    location = open_at(tmp_path, attributes=frozenset({"mode", "uid", "gid", "xattrs", "acls"}))
+    expected = location.stat("a/f")
+    assert expected is not None
+    digest = location.digest(expected, location._settings.digest, THROTTLE)
+    check = location.quick_check()
+    assert check is not None
+    location.stat("a/f")  # its folder is at hand now
+    assert check(expected, digest, 0, THROTTLE)
+    assert not check(expected, digest[:-1] + ("0" if digest[-1] != "0" else "1"), 0, THROTTLE)
+    try:
+        TAMPERING[tampering](path)
+    except OSError:
+        pytest.skip("this file system has no extended attributes")
+    for _ in range(40):  # the folder itself is looked at now and then
+        found = check(expected, digest, 0, THROTTLE)
+    assert not found
+
+
+@needs_native
+def test_the_short_removal_takes_only_what_was_listed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "f").write_bytes(b"1")
+    location = open_at(tmp_path, create=True)
+    listed = location.stat("a/f")
+    assert listed is not None
+    remove = location.quick_remove()
+    assert remove is not None
+    (tmp_path / "a" / "f").write_bytes(b"2")
+    assert not remove(listed)
+    assert (tmp_path / "a" / "f").read_bytes() == b"2"
+    present = location.stat("a/f")
+    assert present is not None
+    assert remove(present)
+    assert list((tmp_path / "a").iterdir()) == []
+    assert not remove(present)
+    folder = location.stat("a/")
+    assert folder is not None
+    assert not remove(folder)
