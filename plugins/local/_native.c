@@ -32,6 +32,7 @@
 #define COMPARE_GID 4
 #define COMPARE_EXTENDED 8
 #define COMPARE_MTIME 16
+#define COMPARE_CONTENT 32
 
 #define RESERVED_PREFIX ".sync-runner"
 #define LIST_BUFFER (64 * 1024)
@@ -405,8 +406,53 @@ failed:
 
 /* ---- two folders side by side ------------------------------------------------------------------------------ */
 
+#define PIECE (256 * 1024)
+/* Files larger than this, and what comes after so much was read in one call, are left to those who can be interrupted. */
+#define CONTENT_OF_ONE (8LL << 20)
+#define CONTENT_OF_ALL (256LL << 20)
+
+typedef struct {
+    char *left, *right; /* of PIECE bytes each; NULL = content is not compared */
+    int noatime;
+    long long left_over;
+} Contents;
+
+static int open_content(Folder *folder, const char *name, int noatime)
+{
+    return openat(folder->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (noatime ? O_NOATIME : 0));
+}
+
+/* Whether both are regular files of this size and hold the same bytes. Reading may go on while somebody writes: then what
+   was read is not the same, or was at that moment. */
+static int same_content(Folder *left, Folder *right, const char *name, long long size, Contents *contents)
+{
+    if (size > CONTENT_OF_ONE || size > contents->left_over)
+        return 0;
+    contents->left_over -= size;
+    int one = open_content(left, name, contents->noatime), two = -1, same = 0;
+    struct stat facts, other;
+    if (one >= 0)
+        two = open_content(right, name, contents->noatime);
+    if (two >= 0 && fstat(one, &facts) == 0 && fstat(two, &other) == 0 && S_ISREG(facts.st_mode) &&
+        S_ISREG(other.st_mode) && facts.st_size == size && other.st_size == size) {
+        long long done = 0;
+        same = 1;
+        while (same && done < size) {
+            ssize_t got = pread(one, contents->left, PIECE, done), back = pread(two, contents->right, PIECE, done);
+            same = got > 0 && got == back && memcmp(contents->left, contents->right, (size_t)got) == 0;
+            done += got;
+        }
+        same = same && done == size;
+    }
+    if (two >= 0)
+        close(two);
+    if (one >= 0)
+        close(one);
+    return same;
+}
+
 static int same_file(Folder *left, Folder *right, const char *name, int fields, long long tolerance,
-                     struct stat *facts)
+                     Contents *contents, struct stat *facts)
 {
     struct stat other;
     if (fstatat(left->fd, name, facts, AT_SYMLINK_NOFOLLOW) < 0 ||
@@ -424,7 +470,9 @@ static int same_file(Folder *left, Folder *right, const char *name, int fields, 
         (fields & COMPARE_UID && facts->st_uid != other.st_uid) ||
         (fields & COMPARE_GID && facts->st_gid != other.st_gid))
         return 0;
-    return !(fields & COMPARE_EXTENDED) || (extended(left, name) == 0 && extended(right, name) == 0);
+    if (fields & COMPARE_EXTENDED && (extended(left, name) != 0 || extended(right, name) != 0))
+        return 0;
+    return contents->left == NULL || same_content(left, right, name, facts->st_size, contents);
 }
 
 typedef struct {
@@ -445,6 +493,13 @@ static PyObject *native_settle(PyObject *module, PyObject *arguments)
         return NULL;
     Pair *pairs = NULL;
     size_t told = 0, room = 0;
+    Contents contents = {NULL, NULL, geteuid() == 0, CONTENT_OF_ALL};
+    if (fields & COMPARE_CONTENT) {
+        contents.left = malloc(2 * PIECE);
+        if (contents.left == NULL)
+            return PyErr_NoMemory();
+        contents.right = contents.left + PIECE;
+    }
     long long files = 0;
     Py_BEGIN_ALLOW_THREADS
     size_t a = left->next, b = right->next;
@@ -454,7 +509,7 @@ static PyObject *native_settle(PyObject *module, PyObject *arguments)
         int order = strcmp(name, right->arena + two->offset);
         if (order == 0 && !(one->flags & (SETTLED | IS_FOLDER)) && !(two->flags & SETTLED)) {
             struct stat facts;
-            if (same_file(left, right, name, fields, tolerance, &facts)) {
+            if (same_file(left, right, name, fields, tolerance, &contents, &facts)) {
                 if (tells) {
                     if (told == room) {
                         room = room ? room * 2 : 64;
@@ -493,6 +548,7 @@ static PyObject *native_settle(PyObject *module, PyObject *arguments)
             PyList_SET_ITEM(list, (Py_ssize_t)place, row);
     }
     free(pairs);
+    free(contents.left);
     if (list == NULL)
         return NULL;
     return Py_BuildValue("(LLN)", files, bytes, list);
@@ -781,7 +837,8 @@ PyMODINIT_FUNC PyInit__native(void)
         PyModule_AddIntConstant(module, "COMPARE_UID", COMPARE_UID) < 0 ||
         PyModule_AddIntConstant(module, "COMPARE_GID", COMPARE_GID) < 0 ||
         PyModule_AddIntConstant(module, "COMPARE_EXTENDED", COMPARE_EXTENDED) < 0 ||
-        PyModule_AddIntConstant(module, "COMPARE_MTIME", COMPARE_MTIME) < 0) {
+        PyModule_AddIntConstant(module, "COMPARE_MTIME", COMPARE_MTIME) < 0 ||
+        PyModule_AddIntConstant(module, "COMPARE_CONTENT", COMPARE_CONTENT) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -5,6 +5,7 @@ COMPARE_UID: int
 COMPARE_GID: int
 COMPARE_EXTENDED: int
 COMPARE_MTIME: int
+COMPARE_CONTENT: int
 
 Row = tuple[str, int, int, int, str, int, int, int, int, int]
 """(key, mode, size, mtime_ns, version, uid, gid, nlink, blocks, extended).
@@ -34,7 +35,8 @@ def settle(
     """Ordinary files with one name each that are equal on both sides: (files, bytes, pairs).
 
     They do not come any more; with `tells` they do, and are told instead: (index in source, index in destination, name,
-    size, mtime_ns). `fields` are COMPARE_ bits; size is always compared.
+    size, mtime_ns). `fields` are COMPARE_ bits; size is always compared, content of
+    files of up to 8 MiB with COMPARE_CONTENT, until 256 MiB were read: larger ones and what comes then are not settled.
     """
 
 def copy_small(

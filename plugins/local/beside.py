@@ -133,6 +133,8 @@ def compared_fields(equal: EqualFiles) -> int:
     assert native is not None
     wanted = equal.attributes
     fields: int = native.COMPARE_MTIME if equal.mtime_tolerance_ns is not None else 0
+    if equal.content:
+        fields |= native.COMPARE_CONTENT
     if "mode" in wanted:
         fields |= native.COMPARE_MODE
     if wanted & {"uid", "user"}:

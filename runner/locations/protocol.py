@@ -261,15 +261,16 @@ class Digests(Protocol):
 class EqualFiles(msgspec.Struct, frozen=True):
     """When two ordinary files at one path are equal: in size, in `attributes`, and in mtime but for the tolerance.
 
-    `mtime_tolerance_ns` None = times are not compared. `takes_part`, where it is given, is asked for each equal file
-    (path, kind, size and mtime are told); False = it is listed as ever. `on_settled(files, bytes)` hears of those that
-    are not listed.
+    `mtime_tolerance_ns` None = times are not compared. `content`: and in every byte, read now. `takes_part`, where it is
+    given, is asked for each equal file (path, kind, size and mtime are told); False = it is listed as ever.
+    `on_settled(files, bytes)` hears of those that are not listed.
     """
 
     attributes: frozenset[str]
     mtime_tolerance_ns: int | None
     on_settled: Callable[[int, int], None]
     takes_part: Callable[[Entry], bool] | None = None
+    content: bool = False
 
 
 Scan = Callable[[str, Callable[[Entry], bool] | None], Iterator[Entry | Problem]]

@@ -16,6 +16,9 @@ from runner.model.task import Compare, Limit, Task, TransferMode
 from runner.plan.build import Planner
 from runner.plan.file import PlanWriter
 
+SIDE_BY_SIDE_BYTES = 32 << 20
+"""Files from here on are read at both sides at once, where content is compared."""
+
 
 class NoThrottle:
     """Lets everything pass: comparing by checksum is not limited by the transfer's bandwidth."""
@@ -46,8 +49,9 @@ def side_by_side(
     destination = endpoints.destination
     if (
         not isinstance(destination, ListsBeside)
-        or options.compare is Compare.CHECKSUM
         or options.transfer_mode is TransferMode.ALL
+        # What the filters leave out is not to be read.
+        or (options.compare is Compare.CHECKSUM and selection.asks_files)
         or metadata.owner_map
         or metadata.group_map
         or task.filters.delete_excluded
@@ -61,6 +65,7 @@ def side_by_side(
         comparison.mtime_tolerance_ns if comparison.compares_mtime else None,
         tally.settle,
         selection.includes if selection.asks_files else None,
+        content=options.compare is Compare.CHECKSUM,
     )
     return destination.lists_beside(endpoints.source, equal)
 
@@ -89,6 +94,13 @@ def content_equality(task: Task, endpoints: Endpoints) -> ContentEqual | None:
     source_digest, destination_digest = digester(endpoints.source), digester(endpoints.destination)
 
     def equal(source: Entry, destination: Entry) -> bool:
+        if (source.size_bytes or 0) >= SIDE_BY_SIDE_BYTES:
+            from concurrent.futures import ThreadPoolExecutor
+
+            # Each location is still one thread's at a time.
+            with ThreadPoolExecutor(1) as other:
+                present = other.submit(destination_digest, destination, algorithm, throttle)
+                return source_digest(source, algorithm, throttle) == present.result()
         return source_digest(source, algorithm, throttle) == destination_digest(
             destination, algorithm, throttle
         )

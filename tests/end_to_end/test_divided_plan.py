@@ -86,6 +86,12 @@ def drift(source: Path, destination: Path, seed: int) -> None:
             elif chance < 0.4:
                 os.unlink(os.path.join(folder, name))
                 os.symlink("f0", os.path.join(folder, name))
+            elif chance < 0.5:
+                # Only who reads it finds out.
+                path = Path(folder, name)
+                facts = path.stat()
+                path.write_bytes(b"y" * facts.st_size)
+                os.utime(path, ns=(0, facts.st_mtime_ns))
         if dice.random() < 0.3:
             Path(folder, "extra").write_bytes(b"extra")
         for name in list(folders):
@@ -141,6 +147,7 @@ def plans(folder: Path, **task: Any) -> Iterator[bytes]:
     [
         {},
         {"options": "{preserve_deleted_files: remove}"},
+        {"options": "{compare: checksum}"},
         {"options": "{preserve_deleted_files: remove, compare: checksum}", "filters": '{exclude: ["*/e"]}'},
         {"options": "{overwrite_mode: if_newer}", "filters": '{rules: ["f3", "!a/f3"], min_size: 3B}'},
     ],
