@@ -98,6 +98,8 @@ class LocalLocation:
         self._quick = QuickCopier(settings, self._handles, self._buffers, syscalls)
         self._euid = os.geteuid()
         self._lock_fd: int | None = None
+        # A kind of its own that proves more around each step (a mount) must not be passed by: no short ways.
+        self._is_plain = type(self) is LocalLocation
 
     # Location
 
@@ -256,7 +258,12 @@ class LocalLocation:
     # CopiesQuickly
 
     def quick_copy(self, source: Location, throttle: Throttle) -> QuickCopy | None:
-        if not isinstance(source, LocalLocation) or not self._quick.enabled or source._follower is not None:
+        if (
+            not isinstance(source, LocalLocation)
+            or not self._quick.enabled
+            or source._follower is not None
+            or not (source._is_plain and self._is_plain)
+        ):
             return None
         noatime = os.O_NOATIME if source._euid == 0 else 0
         return functools.partial(self._quick.copy, source._handles, throttle, noatime)
@@ -264,12 +271,14 @@ class LocalLocation:
     # RemovesQuickly
 
     def quick_remove(self) -> Callable[[Entry], bool] | None:
-        return None if native is None or self._sync_folders else QuickRemover(self._handles).remove
+        if native is None or self._sync_folders or not self._is_plain:
+            return None
+        return QuickRemover(self._handles).remove
 
     # ChecksQuickly
 
     def quick_check(self) -> QuickCheck | None:
-        if native is None or self._follower is not None:
+        if native is None or self._follower is not None or not self._is_plain:
             return None
         return QuickChecker(self._handles, self._buffers, self._euid == 0).check
 
@@ -281,6 +290,7 @@ class LocalLocation:
             or not isinstance(source, LocalLocation)
             or source._follower is not None
             or self._follower is not None
+            or not (source._is_plain and self._is_plain)
         ):
             return None
         pair = SideBySide(source._scanner, self._scanner, equal, compared_fields(equal))

@@ -49,6 +49,9 @@ def side_by_side(
     destination = endpoints.destination
     if (
         not isinstance(destination, ListsBeside)
+        # A network is waited for on both sides at once, each listed ahead by a thread of its own: not these scans.
+        or endpoints.source.capabilities.remote
+        or destination.capabilities.remote
         or options.transfer_mode is TransferMode.ALL
         # What the filters leave out is not to be read.
         or (options.compare is Compare.CHECKSUM and selection.asks_files)

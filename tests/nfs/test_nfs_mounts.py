@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nfs_support import FREE, SOURCE, StandIn, mounted, names_in, opened, paths
+from runner_plugins.local.driver import DRIVER as LOCAL
 from runner_plugins.nfs.driver import NFS
 from runner_plugins.nfs.mounting import make_mount
 from runner_plugins.nfs.options import Options
 from runner_plugins.nfs.sources import expected_mount
 
 from runner.errors import Disposition, EntryCode, EntryError, LocationUnavailableError
-from runner.locations.protocol import HoldsLock, OpenSettings
+from runner.locations.protocol import EqualFiles, HoldsLock, OpenSettings
 from runner.model.task import LocationSettings
 from runner.testing.conformance_base import content_of, file_entry, folder_entry, put_file, stated
 
@@ -64,6 +67,21 @@ def test_another_type_or_source_is_refused(stand_in: StandIn) -> None:
         NFS.open(stand_in.settings(export="/exports/other"), OPEN, create=True)
     with opened(stand_in.settings(export="/exports/other", mount_source=SOURCE)):
         pass
+
+
+def test_no_short_way_passes_the_proofs_by(stand_in: StandIn, tmp_path: Path) -> None:
+    """What the local driver does faster for plain folders would not ask whether the mount is still there."""
+    names = ("copies_from", "quick_copy", "quick_remove", "quick_check", "lists_beside")
+    equal = EqualFiles(frozenset(), 0, lambda files, size: None)
+    settings = LocationSettings("plain", "local", {"path": str(tmp_path)}, str(tmp_path))
+    plain: Any = LOCAL.open(settings, OPEN, create=True)
+    with contextlib.closing(plain), opened(stand_in.settings()) as mount:
+        assert all(hasattr(mount, name) for name in names)
+        for source, destination in ((mount, mount), (plain, mount), (mount, plain)):
+            assert destination.quick_copy(source, FREE) is None
+            assert destination.lists_beside(source, equal) is None
+        assert mount.quick_remove() is None
+        assert mount.quick_check() is None
 
 
 def test_a_bind_mount_shows_its_folder(stand_in: StandIn, tmp_path: Path) -> None:
