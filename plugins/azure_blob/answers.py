@@ -184,10 +184,17 @@ def failure(refused: Refusal, key: str) -> EntryError:
     return EntryError(code, key, general.message, disposition=disposition)
 
 
+TAGS_AT_MOST = 1_000_000
+"""A page of 5,000 blobs with a dozen pieces of metadata each has some 500,000."""
+
+
 def _parsed(body: bytes) -> ET.Element:
     """XML of a service that may lie: expat fetches nothing, and documents that declare entities are refused."""
     if b"<!DOCTYPE" in body[:1024] or b"<!ENTITY" in body[:1024]:
         raise UnreadableAnswerError("an answer declares entities")
+    if body.count(b"<") > TAGS_AT_MOST:
+        # An element takes a hundred times the memory of its tag.
+        raise UnreadableAnswerError(f"an answer holds more than {TAGS_AT_MOST} tags")
     try:
         return ET.fromstring(body.removeprefix(b"\xef\xbb\xbf"))  # noqa: S314
     except ET.ParseError as error:

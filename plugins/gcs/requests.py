@@ -12,7 +12,7 @@ from runner.errors import Disposition, EntryCode, EntryError
 from runner.locations.protocol import Buffer
 
 from ..objects.client import Condition, ConditionFailedError
-from ..objects.rest import Refusal, Rest, query, quoted
+from ..objects.rest import LARGEST_ANSWER_BYTES, Refusal, Rest, query, quoted
 from .naming import require_name
 from .resources import ERROR, generations
 
@@ -103,7 +103,7 @@ class Requests:
         """The JSON of an answer."""
         try:
             return decoder.decode(plain(response))
-        except (msgspec.DecodeError, OSError, EOFError) as error:
+        except (msgspec.DecodeError, RecursionError, OSError, EOFError, ValueError) as error:
             message = f"the answer of {self.rest.address} cannot be understood: {error}"
             raise EntryError(EntryCode.IO_ERROR, key, message) from error
 
@@ -121,8 +121,13 @@ def plain(response: BaseHTTPResponse) -> bytes:
     """The body of an answer that is no object's content, unpacked."""
     if response.headers.get("content-encoding") == "gzip":
         import gzip
+        import io
 
-        return gzip.decompress(response.data)
+        # A little of gzip may be a great deal of text.
+        text = gzip.GzipFile(fileobj=io.BytesIO(response.data)).read(LARGEST_ANSWER_BYTES + 1)
+        if len(text) > LARGEST_ANSWER_BYTES:
+            raise ValueError(f"it is longer than {LARGEST_ANSWER_BYTES >> 20} MiB")
+        return text
     return response.data
 
 
@@ -131,7 +136,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
     message, reason = "", ""
     try:
         error = ERROR.decode(body).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         message = body[:200].decode("utf-8", "replace").strip()
     else:
         message = error if isinstance(error, str) else error.message

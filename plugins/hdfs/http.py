@@ -247,7 +247,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         return {}
     try:
         parsed = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RemoteFault(EntryCode.IO_ERROR, "the answer is no JSON: is this WebHDFS?") from error
     if not isinstance(parsed, dict):
         raise RemoteFault(EntryCode.IO_ERROR, "the answer is no JSON object: is this WebHDFS?")

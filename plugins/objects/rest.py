@@ -7,6 +7,7 @@ nothing is tried again. Safe for several threads. Every wait for the network end
 from __future__ import annotations
 
 import functools
+import io
 import ssl
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 
 CHUNK_BYTES = 1 << 20
+LARGEST_ANSWER_BYTES = 64 << 20
+"""Of an answer that is no object's content: a listing's page is far shorter."""
 CONNECT_SECONDS = 10.0
 CONNECTIONS = 16
 """Connections kept open by one client; more threads open more, which are closed after use."""
@@ -107,18 +110,47 @@ class Rest:
         for `key` when no whole answer came.
         """
         try:
-            return self._pool.urlopen(
+            response = self._pool.urlopen(
                 method,
                 target,
                 body=body,  # type: ignore[arg-type]  # any buffer is taken, see urllib3.util.request
                 headers=headers,
                 redirect=False,
                 retries=False,
-                preload_content=not stream,
+                preload_content=False,
                 decode_content=False,
             )
+            return response if stream else self._whole(response, method, key)
         except Exception as error:
             raise self.connection_error(error, key) from error
+
+    def _whole(self, response: BaseHTTPResponse, method: str, key: str) -> BaseHTTPResponse:
+        """The same answer with its body read, which is never as long as a peer likes."""
+        from urllib3 import HTTPResponse
+
+        body = bytearray()
+        try:
+            for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+                body += chunk
+                if len(body) > LARGEST_ANSWER_BYTES:
+                    raise EntryError(
+                        EntryCode.IO_ERROR,
+                        key,
+                        f"{self.address} sent more than {LARGEST_ANSWER_BYTES >> 20} MiB where a short answer belongs",
+                    )
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return HTTPResponse(
+            body=io.BytesIO(body),
+            headers=response.headers,
+            status=response.status,
+            reason=response.reason,
+            preload_content=False,
+            decode_content=False,
+            request_method=method,
+        )
 
     def connection_error(self, error: Exception, key: str) -> EntryError:
         """The classified error for one of urllib3's; anything else is passed on unchanged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,8 @@ MAX_COPY_BYTES = 5 << 30
 """What one CopyObject takes; more goes by UploadPartCopy."""
 COPY_PART_BYTES = 512 << 20
 MAX_KEY_BYTES = 1024
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What the name of a header may be (RFC 9110, 5.6.2)."""
 
 
 class Tagging(msgspec.Struct, frozen=True):
@@ -190,14 +193,14 @@ class S3Client:
         condition: Condition = ALWAYS,
         md5: bytes | None = None,
     ) -> Stored:
-        headers = self._described(description, len(body))
+        headers = self._described(description, key)
         self._conditional(headers, condition)
         if md5 is not None:
             headers["content-md5"] = b64encode(md5).decode("ascii")
         return _stored(self._requests.call("PUT", key, "store", headers=headers, body=body)[0])
 
     def begin_upload(self, key: str, description: Description, condition: Condition = ALWAYS) -> Upload:
-        headers = self._described(description, MAX_COPY_BYTES)
+        headers = self._described(description, key)
         _, document = self._requests.document("POST", key, "store", [("uploads", "")], headers, b"")
         upload_id = self._tree(document, key).findtext("UploadId")
         if not upload_id:
@@ -318,7 +321,7 @@ class S3Client:
         if description is None:
             headers |= self._new_object
         else:
-            headers |= self._described(description, facts.size_bytes)
+            headers |= self._described(description, key)
             headers["x-amz-metadata-directive"] = "REPLACE"
             if description.tags is not None:
                 headers["x-amz-tagging-directive"] = "REPLACE"
@@ -360,8 +363,14 @@ class S3Client:
 
     # -- headers -------------------------------------------------------------------------------------------
 
-    def _described(self, description: Description, size_bytes: int) -> dict[str, str]:
-        headers = {f"x-amz-meta-{name}": replies.header_text(value) for name, value in description.metadata}
+    def _described(self, description: Description, key: str) -> dict[str, str]:
+        """Raises EntryError for metadata whose name no header can have."""
+        headers = {}
+        for name, value in description.metadata:
+            if not _TOKEN.fullmatch(name):
+                message = f"S3 holds no metadata of the name {name!r}: it has to be a word of ASCII letters and digits"
+                raise EntryError(EntryCode.ATTRIBUTES_REFUSED, key, message)
+            headers[f"x-amz-meta-{name}"] = replies.header_text(value)
         headers.update((name, replies.header_text(value)) for name, value in description.headers)
         if description.tags:
             headers["x-amz-tagging"] = query_string(description.tags)

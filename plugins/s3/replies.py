@@ -53,6 +53,10 @@ def instant_ns(text: str | None) -> int | None:
     return seconds * 1_000_000_000 + int((match[7] or "0").ljust(9, "0"))
 
 
+TAGS_AT_MOST = 400_000
+"""A page of a thousand keys with everything S3 tells of them has some 20,000."""
+
+
 def bare_etag(text: str | None) -> str | None:
     """An entity tag without its quotes."""
     return text.strip().strip('"') or None if text else None
@@ -110,6 +114,9 @@ def facts_of_headers(key: str, headers: Mapping[str, str], size_bytes: int) -> O
 
 def tree_of(document: bytes, *expected: str) -> ET.Element:
     """The root element with namespaces dropped. Raises ReplyError unless its name is one of `expected`, if any."""
+    if document.count(b"<") > TAGS_AT_MOST:
+        # An element takes a hundred times the memory of its tag.
+        raise ReplyError(f"the reply holds more than {TAGS_AT_MOST} tags")
     try:
         # Without its namespace, names need not be cut out of each of a listing's 7,000 elements.
         match = _NAMESPACE.match(document)

@@ -125,9 +125,15 @@ class Wire:
         if body is not None or method in ("PUT", "POST"):
             head.append(f"content-length: {len(body) if body is not None else 0}\r\n")
         head.append("\r\n")
+        text = "".join(head)
+        # Keys are percent-encoded, values encoded; whatever else came from a listing must not add a line of its own.
+        if not text.count("\n") == text.count("\r") == len(head) or "\0" in text:
+            raise WireError(
+                f"a request to {self.address.authority} holds a line end where none belongs", unsent=True
+            )
         channel = self._take()
         try:
-            status, reply_headers = channel.exchange("".join(head).encode("latin-1"), body, method)
+            status, reply_headers = channel.exchange(text.encode("latin-1"), body, method)
         except BaseException:
             channel.close()
             raise

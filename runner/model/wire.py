@@ -29,14 +29,17 @@ def encode_line(value: object) -> bytes:
 
 
 def decode_line(line: bytes, into: type[T]) -> T:
-    """The value that `encode_line` wrote. Raises msgspec.ValidationError or msgspec.DecodeError."""
+    """The value that `encode_line` wrote. Raises msgspec.ValidationError or msgspec.DecodeError, whatever the line is."""
     decoder = _DECODERS.get(into)
     if decoder is None:
         with _BUILDING:
             decoder = _DECODERS.setdefault(into, _DECODERS.get(into) or msgspec.json.Decoder(into))
-    if b'b64"' in line:
-        return msgspec.convert(_restored(msgspec.json.decode(line)), into)
-    value: T = decoder.decode(line)
+    try:
+        if b'b64"' in line:
+            return msgspec.convert(_restored(msgspec.json.decode(line)), into)
+        value: T = decoder.decode(line)
+    except RecursionError as error:
+        raise msgspec.DecodeError("nested too deeply") from error
     return value
 
 
