@@ -9,6 +9,7 @@ from typing import Protocol
 import xxhash
 
 from runner.errors import Disposition, EntryCode, EntryError
+from runner.locations.observer import NOBODY, Observer
 from runner.locations.protocol import Buffer, Throttle
 from runner.model.entry import Entry
 from runner.model.task import DigestAlgorithm
@@ -34,13 +35,18 @@ class Passing:
     """An iterable of what `content` gives, throttled, hashed, and held against the entry's length."""
 
     def __init__(
-        self, content: Iterable[Buffer], entry: Entry, throttle: Throttle, algorithm: DigestAlgorithm
+        self,
+        content: Iterable[Buffer],
+        entry: Entry,
+        throttle: Throttle,
+        algorithm: DigestAlgorithm,
+        observer: Observer = NOBODY,
     ) -> None:
         self._content = content
         self._entry = entry
         self._throttle = throttle
         self._algorithm = algorithm
-        self._hasher = _new_hasher(algorithm)
+        self._hasher = observer.hashing(_new_hasher(algorithm))
         self.size_bytes = 0
         self.has_begun = False
 

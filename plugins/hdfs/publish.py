@@ -11,7 +11,9 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator
 
 from runner.errors import EntryCode, EntryError
+from runner.locations.observer import spent
 from runner.locations.protocol import Buffer, OpenSettings, Throttle, Written
+from runner.model.activity import Activity
 from runner.model.entry import Entry, Kind
 from runner.model.task import Integrity
 
@@ -53,7 +55,8 @@ class Publisher:
         with classified(entry.path, "write"):
             self._require(entry.path, place, replaces)
             draft = self._beside(place)
-            passing = Passing(content, entry, throttle, self._settings.digest)
+            observer = self._settings.observer
+            passing = Passing(content, entry, throttle, self._settings.digest, observer)
             with self._removed_on_failure(draft):
                 self._write(draft, passing, entry)
                 status = self._transport.status(draft)
@@ -66,7 +69,15 @@ class Publisher:
                     )
                 if self._settings.integrity is Integrity.READ_BACK:
                     algorithm = self._settings.digest
-                    prove(self._transport, draft, entry.path, passing.digest, passing.size_bytes, algorithm)
+                    with spent(observer, Activity.VERIFYING):
+                        prove(
+                            self._transport,
+                            draft,
+                            entry.path,
+                            passing.digest,
+                            passing.size_bytes,
+                            algorithm,
+                        )
                 refused = apply(self._transport, draft, entry, status)
                 self._publish(draft, place, entry, replaces)
         return Written(bytes=passing.size_bytes, digest=passing.digest, refused=refused)

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SYS_listxattrat
@@ -571,6 +572,38 @@ static PyObject *Folder_leave_out(Folder *folder, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+/* ---- what takes time --------------------------------------------------------------------------------------- */
+
+/* Cells of an Observer (runner/locations/observer.py): nanoseconds by activity, and since when the present one lasts. */
+#define CELL_READING 3
+#define CELL_WRITING 4
+#define CELL_VERIFYING 6
+#define CELL_SINCE 10
+#define CELLS 11
+
+typedef struct {
+    uint64_t *cells; /* NULL: nobody wants to know */
+    uint64_t at;
+} Watch;
+
+static uint64_t instant(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
+
+/* What was done since the last time was that. */
+static void took(Watch *watch, int cell)
+{
+    if (watch->cells == NULL)
+        return;
+    uint64_t now = instant(), elapsed = now - watch->at;
+    watch->cells[cell] += elapsed;
+    watch->cells[CELL_SINCE] += elapsed;
+    watch->at = now;
+}
+
 /* ---- one small file ---------------------------------------------------------------------------------------- */
 
 static int is_name(const char *name)
@@ -631,7 +664,8 @@ static int read_small(int directory, const char *name, const Small *small, Py_bu
 
 /* 1: an unnamed file got content and all metadata, was read back and found equal, flushed when that is wanted, and has
    its name now; 0 or -1 with errno: nothing is left. */
-static int write_small(int directory, const char *name, const Small *small, Py_buffer *content, Py_buffer *check)
+static int write_small(int directory, const char *name, const Small *small, Py_buffer *content, Py_buffer *check,
+                       Watch *watch)
 {
     int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_CLOEXEC, 0600), result = -1;
     if (fd < 0)
@@ -651,10 +685,13 @@ static int write_small(int directory, const char *name, const Small *small, Py_b
     if (wrote >= 0 && fstat(fd, &facts) == 0 &&
         ((facts.st_uid == small->uid && facts.st_gid == small->gid) || fchown(fd, small->uid, small->gid) == 0) &&
         fchmod(fd, small->mode) == 0 && futimens(fd, times) == 0) {
+        took(watch, CELL_WRITING);
         ssize_t got = size ? pread(fd, check->buf, size + 1, 0) : 0;
         if (got >= 0)
             result = 0;
-        if (wrote == small->size && got == small->size && memcmp(content->buf, check->buf, size) == 0)
+        int equal = wrote == small->size && got == small->size && memcmp(content->buf, check->buf, size) == 0;
+        took(watch, CELL_VERIFYING);
+        if (equal)
             result = (!small->flush || fsync(fd) == 0) && link_unnamed(fd, directory, name) == 0 ? 1 : -1;
     }
     int number = errno;
@@ -664,29 +701,48 @@ static int write_small(int directory, const char *name, const Small *small, Py_b
 }
 
 /* copy_small(source, target, name, size, mtime_ns, version, noatime, mode, uid, gid, new_mtime_ns, flush, content,
-   check) -> whether the copy has its name now. Both buffers have a byte to spare; `content` holds the file. OSError. */
+   check, cells) -> whether the copy has its name now. Both buffers have a byte to spare; `content` holds the file. `cells`
+   (None, or writable) are told what took time. OSError. */
 static PyObject *native_copy_small(PyObject *module, PyObject *arguments)
 {
     int source, target, result = 0, number = 0;
     PyObject *name;
     Small small;
-    Py_buffer content, check;
-    if (!PyArg_ParseTuple(arguments, "iiO&LLspIIILpw*w*:copy_small", &source, &target, PyUnicode_FSConverter, &name,
+    Py_buffer content, check, times = {0};
+    PyObject *cells;
+    Watch watch = {NULL, 0};
+    if (!PyArg_ParseTuple(arguments, "iiO&LLspIIILpw*w*O:copy_small", &source, &target, PyUnicode_FSConverter, &name,
                           &small.size, &small.mtime, &small.version, &small.noatime, &small.mode, &small.uid,
-                          &small.gid, &small.new_mtime, &small.flush, &content, &check))
+                          &small.gid, &small.new_mtime, &small.flush, &content, &check, &cells))
         return NULL;
+    if (cells != Py_None) {
+        if (PyObject_GetBuffer(cells, &times, PyBUF_WRITABLE) < 0) {
+            Py_DECREF(name);
+            PyBuffer_Release(&content);
+            PyBuffer_Release(&check);
+            return NULL;
+        }
+        if (times.len >= (Py_ssize_t)(CELLS * sizeof(uint64_t)) && (uintptr_t)times.buf % sizeof(uint64_t) == 0)
+            watch = (Watch){times.buf, instant()};
+    }
     const char *text = PyBytes_AS_STRING(name);
     if (is_name(text) && small.size >= 0 && content.len > small.size && check.len > small.size) {
         Py_BEGIN_ALLOW_THREADS
         result = read_small(source, text, &small, &content);
-        if (result > 0)
-            result = write_small(target, text, &small, &content, &check);
         number = errno;
+        took(&watch, CELL_READING);
+        if (result > 0) {
+            result = write_small(target, text, &small, &content, &check, &watch);
+            number = errno;
+            took(&watch, CELL_WRITING);
+        }
         Py_END_ALLOW_THREADS
     }
     Py_DECREF(name);
     PyBuffer_Release(&content);
     PyBuffer_Release(&check);
+    if (times.obj != NULL)
+        PyBuffer_Release(&times);
     if (result < 0) {
         errno = number;
         return PyErr_SetFromErrno(PyExc_OSError);

@@ -1,5 +1,7 @@
 from collections.abc import Callable
 
+from runner.locations.observer import Cells
+
 COMPARE_MODE: int
 COMPARE_UID: int
 COMPARE_GID: int
@@ -54,12 +56,14 @@ def copy_small(
     flush: bool,
     content: memoryview,
     check: memoryview,
+    cells: Cells | None,
     /,
 ) -> bool:
     """Whether a new file `name` in the directory `target` is now what the file of that name in `source` was listed as.
 
     It has content and metadata, was read back and compared (and flushed to the disk when `flush`) before it got its
-    name. `content` holds the file then; both buffers are longer than it. False, or OSError: nothing is there.
+    name. `content` holds the file then; both buffers are longer than it. `cells` are an observer's, a buffer. False, or
+    OSError: nothing is there.
     """
 
 def remove_file(directory: int, name: str, version: str, /) -> bool:

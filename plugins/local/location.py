@@ -89,7 +89,7 @@ class LocalLocation:
         symlinks = SymlinkMode.PRESERVE if create else settings.symlinks
         self._follower = Follower(self._handles) if symlinks is SymlinkMode.FOLLOW else None
         self._reader = FactReader(settings.attributes)
-        self._scanner = Scanner(self._handles, self._reader, symlinks)
+        self._scanner = Scanner(self._handles, self._reader, symlinks, settings.observer)
         syscalls = syscalls or Syscalls()
         self._buffers = Buffers()
         self._setter = AttributeSetter(syscalls)
@@ -273,7 +273,7 @@ class LocalLocation:
     def quick_remove(self) -> Callable[[Entry], bool] | None:
         if native is None or self._sync_folders or not self._is_plain:
             return None
-        return QuickRemover(self._handles).remove
+        return QuickRemover(self._handles, self._settings.observer.cells).remove
 
     # ChecksQuickly
 

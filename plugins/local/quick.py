@@ -12,7 +12,10 @@ import stat
 
 import xxhash
 
+from runner.clock import monotonic_ns
+from runner.locations.observer import SINCE, Cells, spent
 from runner.locations.protocol import OpenSettings, Throttle, Written
+from runner.model.activity import Activity
 from runner.model.entry import Attributes, Entry, Kind
 from runner.model.task import DigestAlgorithm, Durability, Integrity
 
@@ -29,6 +32,8 @@ _SPECIAL_BITS = 0o7000
 _LOOK_AGAIN_AFTER = 32
 # Needed for every file: a member costs five times as much to look up through its class.
 _FILE = Kind.FILE
+_MEASURED = 16
+"""One of so many small files tells how long hashing or a removal takes: asking the time for each would take as long."""
 _DEFAULT_ACL = "system.posix_acl_default"
 
 
@@ -67,6 +72,8 @@ class QuickCopier:
         self._handles = handles
         self._buffers = buffers
         self._syscalls = syscalls
+        self._observer = settings.observer
+        self._cells = settings.observer.cells
         if native is not None and self.enabled:
             self._compiled_buffers = buffers.take(), buffers.take()
         # Whose a new file is in this folder (a mount may squash it): where that is wanted, nothing need be set.
@@ -100,9 +107,13 @@ class QuickCopier:
             return self._compiled(source_fd, target_fd, name, entry, noatime)
         view = self._buffers.take()
         try:
-            digest = self._read(source_fd, name, entry, size, view, noatime)
-            if digest is None or not self._write(target_fd, name, size, view, digest, mtime_ns, attributes):
+            with spent(self._observer, Activity.READING):
+                digest = self._read(source_fd, name, entry, size, view, noatime)
+            if digest is None:
                 return None
+            with spent(self._observer, Activity.WRITING):
+                if not self._write(target_fd, name, size, view, digest, mtime_ns, attributes):
+                    return None
         except OSError:
             # Whatever it was, the general way meets it again and says it precisely.
             return None
@@ -133,11 +144,20 @@ class QuickCopier:
                 self._flush,
                 content,
                 check,
+                self._cells,
             ):
                 return None
         except OSError:
             return None
-        return Written(size or 0, "xxh3_128:" + xxhash.xxh3_128_hexdigest(content[:size]))
+        if self._uses_left % _MEASURED:
+            return Written(size or 0, "xxh3_128:" + xxhash.xxh3_128_hexdigest(content[:size]))
+        began = monotonic_ns()
+        digest = xxhash.xxh3_128_hexdigest(content[:size])
+        if self._cells is not None:
+            took = (monotonic_ns() - began) * _MEASURED
+            self._cells[Activity.HASHING] += took
+            self._cells[SINCE] += took
+        return Written(size or 0, "xxh3_128:" + digest)
 
     def _write(
         self,
@@ -165,9 +185,10 @@ class QuickCopier:
             os.fchmod(fd, mode)
             # Nobody has read it yet: its access time says nothing, and one call without ctypes is half as dear.
             os.utime(fd, ns=(mtime_ns, mtime_ns))
-            got = os.preadv(fd, [view[: size + 1]], 0) if size else 0
-            if got != size or xxhash.xxh3_128_hexdigest(view[:size]) != digest:
-                return False
+            with spent(self._observer, Activity.VERIFYING):
+                got = os.preadv(fd, [view[: size + 1]], 0) if size else 0
+                if got != size or xxhash.xxh3_128_hexdigest(view[:size]) != digest:
+                    return False
             self._syscalls.link_descriptor(fd, target_fd, name)
         finally:
             os.close(fd)
@@ -240,8 +261,11 @@ class _FolderAtHand:
 class QuickRemover:
     """Removes files that are as they were listed, or declines. One thread. Needs the compiled module."""
 
-    def __init__(self, handles: Handles) -> None:
+    def __init__(self, handles: Handles, cells: Cells | None) -> None:
+        """`cells`: an observer's."""
         self._at_hand = _FolderAtHand(handles)
+        self._cells = cells
+        self._calls = 0
 
     def remove(self, entry: Entry) -> bool:
         """Whether the entry is gone now; False when it is not for here, and nothing was done."""
@@ -251,11 +275,21 @@ class QuickRemover:
             return False
         cut = path.rfind("/") + 1
         fd = self._at_hand.handle(path[:cut])
+        if fd is None:
+            return False
+        self._calls += 1
+        began = 0 if self._cells is None or self._calls % _MEASURED else monotonic_ns()
         try:
-            return fd is not None and native.remove_file(fd, path[cut:], version)
+            gone: bool = native.remove_file(fd, path[cut:], version)
+            return gone
         except OSError:
             # Whatever it was, the general way meets it again and says it precisely.
             return False
+        finally:
+            if began and self._cells is not None:
+                took = (monotonic_ns() - began) * _MEASURED
+                self._cells[Activity.WRITING] += took
+                self._cells[SINCE] += took
 
 
 class QuickChecker:

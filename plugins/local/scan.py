@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from runner.errors import Disposition, EntryCode, EntryError
+from runner.locations.observer import NOBODY, Observer, spent
+from runner.model.activity import Activity
 from runner.model.entry import Entry, Phase, Problem, path_bytes
 from runner.model.task import SymlinkMode
 
@@ -70,7 +72,14 @@ class _Level:
 class Scanner:
     """Scans of one location. `leftovers` gathers (path, execution id) of temporary files that were seen."""
 
-    def __init__(self, handles: Handles, reader: FactReader, symlinks: SymlinkMode) -> None:
+    def __init__(
+        self,
+        handles: Handles,
+        reader: FactReader,
+        symlinks: SymlinkMode,
+        observer: Observer = NOBODY,
+    ) -> None:
+        self._observer = observer
         self._handles = handles
         self._reader = reader
         self._symlinks = symlinks
@@ -156,7 +165,7 @@ class Scanner:
             for lost in level.pending:
                 yield _lost(lost.path if isinstance(lost, Entry) else level.path + lost)
             return
-        path, entry_of, lstat = level.path, self._reader.entry, os.stat
+        path, entry_of, lstat, at = level.path, self._reader.entry, os.stat, self._observer.at
         for key in level.pending:
             if not isinstance(key, str):
                 yield key
@@ -166,6 +175,7 @@ class Scanner:
             if level.targets and name in level.targets:
                 yield from self._followed(stack, key, name, descend)
                 continue
+            before = at(Activity.LISTING)
             try:
                 facts = lstat(name, dir_fd=fd, follow_symlinks=False)
                 mode = facts.st_mode
@@ -181,6 +191,8 @@ class Scanner:
             except OSError as error:
                 yield _not_listed(path + key, error)
                 continue
+            finally:
+                at(before)
             yield entry
             if is_directory and (descend is None or descend(entry)):
                 opened = self._opened(path + key, level.real + key, fd, name, beside)
@@ -221,6 +233,12 @@ class Scanner:
         self, path: str, real: str, directory_fd: int, name: str, beside: Beside | None
     ) -> _Level | Problem:
         """The level of a directory, its names read and sorted; a Problem when any of that fails."""
+        with spent(self._observer, Activity.LISTING):
+            return self._opened_level(path, real, directory_fd, name, beside)
+
+    def _opened_level(
+        self, path: str, real: str, directory_fd: int, name: str, beside: Beside | None
+    ) -> _Level | Problem:
         level = None
         try:
             if beside is not None:
@@ -275,8 +293,12 @@ class Scanner:
 
     def _entries(self, path: str, folder: Folder) -> Iterator[str | Entry]:
         entry_of, wants_extended = self._reader.entry_of_row, self._reader.wants_extended
-        while rows := folder.facts(wants_extended):
-            yield from [entry_of(path, row) or row[0] for row in rows]
+        while True:
+            with spent(self._observer, Activity.LISTING):
+                found = [entry_of(path, row) or row[0] for row in folder.facts(wants_extended)]
+            if not found:
+                return
+            yield from found
 
     def _reserved_in(self, path: str) -> Callable[[str, int], bool]:
         """Whether a name with the tool's own prefix is no entry of this folder; remembers leftovers."""

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from runner.errors import EntryCode, EntryError
+from runner.locations.observer import spent
 from runner.locations.protocol import Buffer, OpenSettings, Throttle
+from runner.model.activity import Activity
 from runner.model.task import DigestAlgorithm, Durability, Integrity
 
 from .content import (
@@ -81,6 +83,7 @@ class ContentWriter:
         self._sparse = settings.sparse
         self._syscalls = syscalls
         self._buffers = buffers
+        self._observer = settings.observer
         self._without_clones: set[tuple[int, int]] = set()
 
     def from_file(
@@ -96,11 +99,12 @@ class ContentWriter:
         try:
             if size <= SMALL_BYTES and not is_sparse(facts):
                 throttle.take(size)
-                with classified(path, "read"):
+                with spent(self._observer, Activity.READING), classified(path, "read"):
                     got = read_small(source_fd, view, size)
                     check_unchanged(source_fd, path, facts, got)
                 content = view[:size]
-                digest = digest_of(self._algorithm, content)
+                with spent(self._observer, Activity.HASHING):
+                    digest = digest_of(self._algorithm, content)
                 write_all(fd, content, 0)
                 return Copied(digest)
             if size >= _CLONE_FROM_BYTES and self._cloned(fd, source_fd, facts):
@@ -184,12 +188,13 @@ class ContentWriter:
             while position < end:
                 wanted = view[: min(CHUNK_BYTES, end - position)]
                 throttle.take(len(wanted))
-                with classified(path, "read"):
+                with spent(self._observer, Activity.READING), classified(path, "read"):
                     got = os.preadv(source_fd, [wanted], position)
                 if got == 0:
                     check_unchanged(source_fd, path, facts, position)
                 content = wanted[:got]
-                hasher.update(content)
+                with spent(self._observer, Activity.HASHING):
+                    hasher.update(content)
                 write_all(fd, content, position)
                 position += got
         hash_zeros(hasher, size - position)
@@ -210,7 +215,8 @@ class ContentWriter:
         for chunk in _from_elsewhere(content):
             size = len(chunk)
             throttle.take(size)
-            hasher.update(chunk)
+            with spent(self._observer, Activity.HASHING):
+                hasher.update(chunk)
             if with_holes and self._sparse:
                 _write_around_zeros(fd, memoryview(chunk), position)
             else:
@@ -240,6 +246,7 @@ class ContentWriter:
                 )
             return
         view = self._buffers.take()
+        before = self._observer.at(Activity.VERIFYING)
         try:
             if size_bytes <= SMALL_BYTES:
                 got = read_small(fd, view, size_bytes)
@@ -247,6 +254,7 @@ class ContentWriter:
             else:
                 actual, got = hash_file(fd, os.fstat(fd), self._algorithm, view, None)
         finally:
+            self._observer.at(before)
             self._buffers.give_back(view)
         if actual != digest or got != size_bytes:
             raise checksum_failure(path, digest, actual)

@@ -76,6 +76,7 @@ class Writer:
         self._algorithm = settings.digest
         self._read_back = settings.integrity is Integrity.READ_BACK
         self._sparse = settings.sparse
+        self._observer = settings.observer
 
     def fill(
         self, handle: bytes, entry: Entry, content: Iterable[Buffer], throttle: Throttle
@@ -91,7 +92,7 @@ class Writer:
             and (entry.allocated_bytes or 0) < (entry.size_bytes or 0)
             and (entry.allocated_bytes is not None)
         )
-        hasher = new_hasher(self._algorithm)
+        hasher = self._observer.hashing(new_hasher(self._algorithm))
         step = self._session.write_bytes
         under_way: deque[tuple[int, bytes, Ticket[Stored]]] = deque()
         verifiers: set[bytes] = set()

@@ -123,7 +123,8 @@ class ObjectLocation:
         self._prefix = settings.prefix
         self._memory = memory or Memory(open_settings.cache_directory, settings.identity)
         wanted = open_settings.attributes & capabilities.attributes
-        self._looker = Looker(client, wanted, settings.names, posix=settings.posix)
+        observer = open_settings.observer
+        self._looker = Looker(client, wanted, settings.names, posix=settings.posix, observer=observer)
         self._scanner = Scanner(
             client,
             self._looker,
@@ -133,7 +134,7 @@ class ObjectLocation:
             concurrency=settings.looks,
         )
         self._writer = ContentWriter(client, self._memory, open_settings, settings.sizes)
-        self._reader = ContentReader(client, settings.sizes.parts)
+        self._reader = ContentReader(client, settings.sizes.parts, observer)
         self._copies = Copies(client, self._writer, settings.names, posix=settings.posix)
         self._folders = Folders(
             client, self._looker, self._copies, self._prefix, settings.names, posix=settings.posix

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from runner.errors import Disposition, EntryCode, EntryError
+from runner.locations.observer import NOBODY, Observer
 from runner.model.entry import Entry, Kind
 
 from .client import ConditionFailedError, ObjectClient, ObjectFacts
@@ -25,8 +26,18 @@ class Looked(msgspec.Struct, frozen=True):
 class Looker:
     """Looks at objects and makes entries of them. Thread-safe."""
 
-    def __init__(self, client: ObjectClient, wanted: frozenset[str], names: Names, *, posix: bool) -> None:
-        """`wanted`: the fields of Attributes to fill. `posix`: whether POSIX metadata is read."""
+    def __init__(
+        self,
+        client: ObjectClient,
+        wanted: frozenset[str],
+        names: Names,
+        *,
+        posix: bool,
+        observer: Observer = NOBODY,
+    ) -> None:
+        """`wanted`: the fields of Attributes to fill. `posix`: whether POSIX metadata is read. `observer` hears of looks
+        that are tried again."""
+        self._observer = observer
         self._client = client
         self._names = names
         self._posix = posix
@@ -62,6 +73,7 @@ class Looker:
             except EntryError as error:
                 if error.disposition is not Disposition.RETRY or attempt == LOOKS - 1:
                     raise
+                self._observer.away()
         raise AssertionError("unreachable")
 
     def _may_be_link(self, facts: ObjectFacts) -> bool:

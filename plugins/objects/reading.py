@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from runner.errors import Disposition, EntryCode, EntryError
+from runner.locations.observer import NOBODY, Observer
 from runner.locations.protocol import Buffer
 from runner.model.entry import Entry
 
@@ -30,8 +31,10 @@ Check = Callable[[ObjectFacts], None]
 class ContentReader:
     """Reads objects of one client. `facts` are checked by the caller, who knows what is expected."""
 
-    def __init__(self, client: ObjectClient, settings: PartSettings) -> None:
-        """Files of more than two parts' size are read in ranges of that size."""
+    def __init__(self, client: ObjectClient, settings: PartSettings, observer: Observer = NOBODY) -> None:
+        """Files of more than two parts' size are read in ranges of that size. `observer` hears of those that are asked for
+        again."""
+        self._observer = observer
         self._client = client
         self._settings = settings
         self._ranges = settings.concurrency > 1
@@ -82,7 +85,7 @@ class ContentReader:
         with stream:
             facts = stream.facts
             check(facts)
-            ahead = _Ahead(self._client, entry.path, facts, self._settings, offset + length)
+            ahead = _Ahead(self._client, entry.path, facts, self._settings, offset + length, self._observer)
             with closing(ahead):
                 ahead.fill()
                 for chunk in stream:
@@ -113,8 +116,15 @@ class _Ahead:
     """The ranges from `start` to the end of an object, a few on their way at once. Belongs to one thread; close it."""
 
     def __init__(
-        self, client: ObjectClient, path: str, facts: ObjectFacts, settings: PartSettings, start: int
+        self,
+        client: ObjectClient,
+        path: str,
+        facts: ObjectFacts,
+        settings: PartSettings,
+        start: int,
+        observer: Observer,
     ) -> None:
+        self._observer = observer
         self._client = client
         self._path = path
         self._facts = facts
@@ -164,6 +174,7 @@ class _Ahead:
             except EntryError as error:
                 if error.disposition is not Disposition.RETRY or attempt == RANGE_ATTEMPTS - 1:
                     raise
+                self._observer.away()
         raise AssertionError("unreachable")
 
     def _range(self, start: int, length: int) -> Iterator[Buffer]:

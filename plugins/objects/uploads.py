@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import msgspec
 
 from runner.errors import Disposition, EntryCode, EntryError
+from runner.locations.observer import NOBODY, Observer
 from runner.locations.protocol import Buffer
 from runner.model.entry import Entry
 
@@ -84,7 +85,10 @@ class PartsWriter:
         description: Description,
         execution_id: str,
         condition: Condition,
+        observer: Observer = NOBODY,
     ) -> None:
+        """`observer` hears of parts that are sent again."""
+        self._observer = observer
         self._client = client
         self._memory = memory
         self._settings = settings
@@ -186,6 +190,7 @@ class PartsWriter:
             except EntryError as error:
                 if error.disposition is not Disposition.RETRY:
                     raise
+                self._observer.away()
         return self._client.put_part(self._upload, number, body, md5)
 
     def _proves(self, part: Part, md5: bytes) -> bool:

@@ -10,7 +10,9 @@ import msgspec
 import xxhash
 
 from runner.errors import EntryCode, EntryError
+from runner.locations.observer import spent
 from runner.locations.protocol import Buffer, OpenSettings, Throttle, Written
+from runner.model.activity import Activity
 from runner.model.entry import Entry
 from runner.model.task import DigestAlgorithm, Integrity
 
@@ -52,7 +54,7 @@ class ContentWriter:
         throttle: Throttle,
     ) -> Written:
         """Store all of `content`, or nothing. STALE when the key is no longer as `standing` says."""
-        digest = new_digest(self._settings.digest)
+        digest = self._settings.observer.hashing(new_digest(self._settings.digest))
         source = _metered(content, digest, throttle)
         single = min(self._sizes.single_bytes, self._client.max_put_bytes)
         first = bytearray()
@@ -83,7 +85,8 @@ class ContentWriter:
         digest: Any,
     ) -> None:
         features = self._client.features
-        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        with spent(self._settings.observer, Activity.HASHING):
+            md5 = hashlib.md5(body, usedforsecurity=False).digest()
         condition = self.condition(key, path, standing, features.put_if_absent, features.put_if_match)
         stored = self._client.put(key, body, description, condition, md5)
         if (features.etag_is_md5 and stored.etag == md5.hex()) or features.md5_checked:
@@ -112,6 +115,7 @@ class ContentWriter:
         """Read what was stored where the service proves nothing. `digest` is of what was sent."""
         hasher = new_digest(self._settings.digest)
         size = 0
+        before = self._settings.observer.at(Activity.VERIFYING)
         try:
             with self._client.get(key, if_etag=etag) as stream:
                 for chunk in stream:
@@ -119,6 +123,8 @@ class ContentWriter:
                     size += len(chunk)
         except ConditionFailedError as error:
             raise stale(path, "it was replaced while it was checked") from error
+        finally:
+            self._settings.observer.at(before)
         if (size, hasher.digest()) != (size_bytes, digest.digest()):
             message = f"{shown(path)}: what the server stored is not what was sent"
             raise EntryError(EntryCode.CHECKSUM_FAILURE, path, message)
@@ -148,6 +154,7 @@ class ContentWriter:
             description,
             self._settings.execution_id,
             Condition(absent=standing.etag is None, etag=standing.etag),
+            self._settings.observer,
         )
         with parts_written(writer):
             writer.feed(first)
@@ -167,7 +174,8 @@ class ContentWriter:
     ) -> None:
         """Every part was proved when it was stored; here, that all of them are in the object, in order."""
         features = self._client.features
-        present = self._client.head(key)
+        with spent(self._settings.observer, Activity.VERIFYING):
+            present = self._client.head(key)
         if present is None:
             raise stale(path, "it was removed right after it was stored")
         if present.size_bytes == size and present.etag is not None:

@@ -14,7 +14,9 @@ from typing import Any
 import xxhash
 
 from runner.errors import EntryCode, EntryError
+from runner.locations.observer import spent
 from runner.locations.protocol import Buffer, OpenSettings, Throttle
+from runner.model.activity import Activity
 from runner.model.entry import Entry
 from runner.model.task import DigestAlgorithm, Durability, Integrity
 
@@ -74,6 +76,7 @@ class Filler:
         self._algorithm = settings.digest
         self._reads_back = settings.integrity is Integrity.READ_BACK
         self._flushes = settings.durability is not Durability.NONE
+        self._observer = settings.observer
 
     def hasher(self) -> Any:
         return xxhash.xxh3_128() if self._algorithm is DigestAlgorithm.XXH3_128 else hashlib.sha256()
@@ -153,7 +156,7 @@ class Filler:
         wire.wait(stated)
         _checked_all(wire, *written)
         draft.size_bytes = len(content)
-        hasher = self.hasher()
+        hasher = self._observer.hashing(self.hasher())
         hasher.update(content)
         draft.digest = self.named(hasher)
         if self._reads_back and b"".join(back) != content:
@@ -172,7 +175,7 @@ class Filler:
     def _fill_long(
         self, draft: Draft, entry: Entry, start: bytearray, chunks: Iterator[Buffer], throttle: Throttle
     ) -> None:
-        hasher = self.hasher()
+        hasher = self._observer.hashing(self.hasher())
         pipe = _Pipe(draft)
         hasher.update(start)
         pipe.write(start)
@@ -190,8 +193,9 @@ class Filler:
         stated = wire.request(Request.FSTAT, handle)
         if self._reads_back:
             stored = self.hasher()
-            for piece in Blocks(wire, handle, 0, draft.size_bytes):
-                stored.update(piece)
+            with spent(self._observer, Activity.VERIFYING):
+                for piece in Blocks(wire, handle, 0, draft.size_bytes):
+                    stored.update(piece)
             if stored.digest() != hasher.digest():
                 raise _not_as_sent(entry)
         facts = _take_facts(entry, draft, wire.wait(stated))

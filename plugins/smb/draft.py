@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from runner.errors import EntryCode, EntryError
+from runner.locations.observer import spent
 from runner.locations.protocol import Buffer, OpenSettings, Throttle
+from runner.model.activity import Activity
 from runner.model.entry import Entry
 from runner.model.task import Durability, Integrity
 
@@ -96,6 +98,7 @@ class Drafter:
         self._algorithm = settings.digest
         self._reads_back = settings.integrity is Integrity.READ_BACK
         self._flushes = settings.durability is not Durability.NONE
+        self._observer = settings.observer
 
     def file(
         self,
@@ -109,7 +112,7 @@ class Drafter:
         """A draft that holds the content, and algorithm:hex of what was sent. Raises whatever `content` raises,
         StatusError, ConnectionFault, CHANGED_DURING_TRANSFER when the length is another than the entry says,
         CHECKSUM_FAILURE when something else came back."""
-        hasher = new_hasher(self._algorithm)
+        hasher = self._observer.hashing(new_hasher(self._algorithm))
         stream = iter(pieces(content, throttle, hasher, wire.chunk_bytes))
         first = bytes(next(stream, b""))
         second = next(stream, None)
@@ -162,7 +165,8 @@ class Drafter:
         if self._flushes:
             draft.wire.ask(messages.flush(draft.file))[0].require()
         if self._reads_back:
-            self._compare(path, digest, received(draft.wire, draft.file, 0, size_bytes + 1), size_bytes)
+            with spent(self._observer, Activity.VERIFYING):
+                self._compare(path, digest, received(draft.wire, draft.file, 0, size_bytes + 1), size_bytes)
 
     def _compare(self, path: str, digest: str, content: Iterable[Buffer], size_bytes: int) -> None:
         hasher = new_hasher(self._algorithm)

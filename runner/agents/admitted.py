@@ -18,7 +18,6 @@ class AdmittedPerformer(Performer):
         """`arguments`: those of Performer."""
         super().__init__(*arguments)
         self._seat = seat
-        self.on_away = seat.refused
 
     def perform(self, action: Action) -> Outcome:
         self._seat.enter(action.size_bytes)

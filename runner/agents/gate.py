@@ -9,6 +9,8 @@ import threading
 from typing import Protocol
 
 from runner.agents.shared import Cell, SharedPage
+from runner.locations.observer import NOBODY, Observer, spent
+from runner.model.activity import Activity
 
 PLACE_BYTES = 16 << 20
 """Content in flight that goes with each place: many small files are bounded by their number, large ones by their bytes."""
@@ -18,15 +20,11 @@ LOOK_AGAIN_SECONDS = 0.2
 
 
 class Seat(Protocol):
-    """A thread's place. Enter before an operation, leave when it has ended; `refused` in between."""
+    """A thread's place. Enter before an operation, leave when it has ended."""
 
     def enter(self, size_bytes: int) -> None: ...
 
     def leave(self) -> None: ...
-
-    def refused(self) -> None:
-        """The storage was overloaded, silent or away."""
-        ...
 
 
 class Gate:
@@ -74,8 +72,9 @@ class Gate:
 class GatedSeat:
     """One thread's place behind a gate; None = there is no gate, all is only counted."""
 
-    def __init__(self, page: SharedPage, slot: int, gate: Gate | None) -> None:
+    def __init__(self, page: SharedPage, slot: int, gate: Gate | None, observer: Observer = NOBODY) -> None:
         self._page = page
+        self._observer = observer
         self._slot = slot
         self._gate = gate
         self._bytes = 0
@@ -83,7 +82,8 @@ class GatedSeat:
     def enter(self, size_bytes: int) -> None:
         if self._gate is not None:
             self._bytes = min(size_bytes, FILE_BYTES)
-            self._gate.enter(self._bytes)
+            with spent(self._observer, Activity.IDLE):
+                self._gate.enter(self._bytes)
         self._page.set(self._slot, Cell.TAKEN, 1)
 
     def leave(self) -> None:
@@ -91,6 +91,3 @@ class GatedSeat:
         self._page.add(self._slot, Cell.OPERATIONS, 1)
         if self._gate is not None:
             self._gate.leave(self._bytes)
-
-    def refused(self) -> None:
-        self._page.add(self._slot, Cell.REFUSALS, 1)

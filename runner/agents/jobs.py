@@ -11,14 +11,23 @@ import msgspec
 from runner.agents.admitted import AdmittedPerformer, seated, taking_turns
 from runner.agents.gate import Seat
 from runner.clock import Clock
+from runner.locations.observer import NOBODY, Observer, spent
 from runner.locations.pair import Endpoints
 from runner.locations.protocol import Throttle
 from runner.locations.registry import Registry
+from runner.model.activity import Activity
 from runner.model.task import Task
 from runner.transfer.batch import perform_batch
 from runner.transfer.perform import Performer, PerformSettings
 
 Job = Callable[[bytes], bytes]
+JOBS = {
+    "transfer": Activity.BOOKKEEPING,
+    "verify_actions": Activity.VERIFYING,
+    "verify_pairs": Activity.VERIFYING,
+    "plan_folder": Activity.PLANNING,
+}
+"""What a worker is at while it does one of them, unless something in it is told apart."""
 ANY_TIME = 1 << 62
 """A tolerance that makes all modification times equal: for tasks that do not carry them."""
 
@@ -51,8 +60,9 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         stopping: Callable[[], bool],
         agent: str,
         seat: Seat | None = None,
+        observer: Observer = NOBODY,
     ) -> None:
-        """`seat`: where each operation has to wait for a place; None = nowhere."""
+        """`seat`: where each operation has to wait for a place; None = nowhere. `observer` hears what takes time."""
         self._stack = contextlib.ExitStack()
         self._order = order
         self._registry = registry
@@ -61,14 +71,16 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         self._stopping = stopping
         self._agent = agent
         self._seat = seat
+        self._observer = observer
         self._endpoints: Endpoints | None = None
         self._jobs: dict[str, Job] = {}
 
     def answer(self, job: str, request: bytes) -> bytes:
         """The answer to one request of a named job."""
-        if job not in self._jobs:
-            self._jobs[job] = self._make(job)
-        return self._jobs[job](request)
+        with spent(self._observer, JOBS.get(job, Activity.BOOKKEEPING)):
+            if job not in self._jobs:
+                self._jobs[job] = self._make(job)
+            return self._jobs[job](request)
 
     def _make(self, job: str) -> Job:
         if job == "transfer":
@@ -94,6 +106,7 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
         )
         seat = self._seat
         performer = Performer(*arguments) if seat is None else AdmittedPerformer(seat, *arguments)
+        performer.observer = self._observer
         return lambda request: perform_batch(performer, self._stopping, request)
 
     def _verify(self, job: str) -> Job:
@@ -127,7 +140,12 @@ class Jobs(contextlib.AbstractContextManager["Jobs"]):
             order = self._order
             self._endpoints = self._stack.enter_context(
                 Endpoints(
-                    order.task, self._registry, order.perform.execution_id, order.cache_directory, self._clock
+                    order.task,
+                    self._registry,
+                    order.perform.execution_id,
+                    order.cache_directory,
+                    self._clock,
+                    self._observer,
                 )
             )
         return self._endpoints

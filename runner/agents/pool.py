@@ -20,6 +20,8 @@ from runner.agents.processes import WorkerProcess, forked, spawned
 from runner.agents.shared import Cell, SharedPage
 from runner.clock import Clock
 from runner.errors import LocationUnavailableError
+from runner.locations.observer import NOBODY, Observer, spent
+from runner.model.activity import Activity
 from runner.transfer.bandwidth import remaining_wait
 
 _NUMBER = struct.Struct("<I")
@@ -54,10 +56,13 @@ class WorkerPool:
         *,
         places: int | None = None,
         forks: bool = False,
+        observer: Observer = NOBODY,
     ) -> None:
         """Begins with `size` processes and `places`; None = as many as they have threads. `forks`: workers begin as
-        copies of this process; for locations of this machine only (see processes.py)."""
+        copies of this process; for locations of this machine only (see processes.py). `observer`: of the thread that
+        drives it; hears when that waits for workers."""
         self._forks = forks
+        self._observer = observer
         self._order = encode_order(order)
         self._threads = order.threads
         self._page = page
@@ -209,7 +214,9 @@ class WorkerPool:
             ]
         if self._grants:
             timeout = max(0.0, min(timeout, min(at for at, _ in self._grants) - now))
-        for key, events in self._selector.select(timeout):
+        with spent(self._observer, Activity.IDLE):
+            selected = self._selector.select(timeout)
+        for key, events in selected:
             worker: _Worker = key.data
             if events & selectors.EVENT_WRITE:
                 self._flush(worker)

@@ -11,6 +11,8 @@ import mmap
 import os
 
 from runner.errors import EntryCode, EntryError
+from runner.locations.observer import CELLS, Observer, Stopwatch
+from runner.model.activity import Activity
 
 _STOP = 0
 _LIMITED = 1
@@ -35,8 +37,10 @@ class Cell(enum.IntEnum):
     """How many threads of its process may work at once; in the record of the process's first thread."""
 
 
+_OWN_CELLS = len(Cell)
 RECORD_CELLS = 16
-"""Two cache lines a record: writers do not slow one another down."""
+"""Two cache lines a record: writers do not slow one another down. Behind the cells above stand those of a Stopwatch."""
+assert _OWN_CELLS + CELLS <= RECORD_CELLS
 
 
 class SharedPage:
@@ -78,22 +82,48 @@ class SharedPage:
     def get(self, slot: int, cell: Cell) -> int:
         return self._cells[slot * RECORD_CELLS + cell]
 
-    def sum(self, cell: Cell, slots: int | None = None) -> int:
-        """Over the first `slots` records, or all."""
+    def total(self, cell: int, slots: int | None = None) -> int:
+        """The sum of one cell over the first `slots` records, or all."""
         end = None if slots is None else slots * RECORD_CELLS
         return sum(self._cells[cell:end:RECORD_CELLS])
+
+    def stopwatch_cells(self, slot: int) -> memoryview:
+        """Where a thread's times stand."""
+        begin = slot * RECORD_CELLS + _OWN_CELLS
+        return self._cells[begin : begin + CELLS]
+
+    def seconds(self, activity: Activity) -> float:
+        """How long all threads were at it so far; what they are at now is not in it."""
+        return self.total(_OWN_CELLS + activity) / 1e9
 
     def add_bytes(self, slot: int, size_bytes: int) -> None:
         # As `add`, without asking what the cell is called: once a file.
         self._cells[slot * RECORD_CELLS] += size_bytes
 
     def bytes_moved(self, slots: int) -> int:
-        return self.sum(Cell.BYTES, slots)
+        return self.total(Cell.BYTES, slots)
+
+    def observer(self, slot: int) -> Observer:
+        """For the thread of that slot, which has to make it."""
+        return _SlotObserver(self, slot)
 
     def close(self) -> None:
         self._cells.release()
         self._page.close()
         os.close(self.handle)
+
+
+class _SlotObserver(Stopwatch):
+    """Adds up into the slot's record. Refusals are counted whoever tells of them: they are rare, and parts of one file
+    come from several threads."""
+
+    def __init__(self, page: SharedPage, slot: int) -> None:
+        super().__init__(page.stopwatch_cells(slot))
+        self._page = page
+        self._slot = slot
+
+    def away(self) -> None:
+        self._page.add(self._slot, Cell.REFUSALS, 1)
 
 
 def check_not_stopped(page: SharedPage) -> None:

@@ -30,7 +30,9 @@ from runner.agents.orders import decode_order
 from runner.agents.shared import Cell, SharedPage, check_not_stopped
 from runner.clock import SystemClock
 from runner.errors import RunnerError
+from runner.locations.observer import Observer, spent
 from runner.locations.registry import Registry
+from runner.model.activity import Activity
 
 _PR_SET_PDEATHSIG = 1
 _NUMBER = struct.Struct("<I")
@@ -105,10 +107,11 @@ class Channel:
 class WorkerThrottle:
     """Counts bytes into the shared page; asks the parent for leave only while a limit holds."""
 
-    def __init__(self, page: SharedPage, slot: int, channel: Channel) -> None:
+    def __init__(self, page: SharedPage, slot: int, channel: Channel, observer: Observer) -> None:
         self._page = page
         self._slot = slot
         self._channel = channel
+        self._observer = observer
 
     def take(self, size_bytes: int) -> None:
         page = self._page
@@ -121,7 +124,9 @@ class WorkerThrottle:
         remaining = size_bytes
         while remaining > 0 and self._page.limited:
             wanted = min(remaining, TOKENS_AT_ONCE)
-            if not self._channel.ask(wanted):
+            with spent(self._observer, Activity.BANDWIDTH):
+                granted = self._channel.ask(wanted)
+            if not granted:
                 raise SystemExit(1)
             check_not_stopped(self._page)
             remaining -= wanted
@@ -160,9 +165,18 @@ def serve(handle: int, page_handle: int, slot: int, parent: int) -> None:
 def _jobs(
     order: WorkOrder, page: SharedPage, slot: int, channel: Channel, registry: Registry, gate: Gate | None
 ) -> Jobs:
-    throttle = WorkerThrottle(page, slot, channel)
-    seat = GatedSeat(page, slot, gate) if order.remote else None
-    return Jobs(order, registry, SystemClock(), throttle, lambda: page.stop_level > 0, f"worker-{slot}", seat)
+    """For the thread that calls it."""
+    observer = page.observer(slot)
+    return Jobs(
+        order,
+        registry,
+        SystemClock(),
+        WorkerThrottle(page, slot, channel, observer),
+        lambda: page.stop_level > 0,
+        f"worker-{slot}",
+        GatedSeat(page, slot, gate, observer) if order.remote else None,
+        observer,
+    )
 
 
 def _answer(jobs: Jobs, payload: bytes) -> bytes:

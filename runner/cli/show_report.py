@@ -57,6 +57,7 @@ def report_text(
     counters = counter_rows(report.counters)
     if counters:
         lines += ["", *_counter_table(counters, report, page)]
+    lines += _time_lines(report, page)
     said = {verdict.remedy for verdict in report.guards}
     told = f"code {EntryCode.CANCELLED}:"
     steps = [step for step in next_steps(report) if step.text not in said and told not in step.text]
@@ -103,6 +104,18 @@ def _counter_table(
         rate = format_rate(size / transferring.duration_seconds)
         yield page.paint(
             f"  {format_size(size)} in {format_duration(transferring.duration_seconds)}: {rate}", Style.DIM
+        )
+
+
+def _time_lines(report: Report, page: Page) -> Iterator[str]:
+    """What a second or more went into, the most first: where a report of a moment would only tell of noise."""
+    if report.execution.duration_seconds < 1:
+        return
+    parts = sorted((spent for spent in report.time if spent.share >= 0.01), key=lambda spent: -spent.share)
+    if parts:
+        words = ", ".join(f"{spent.activity} {spent.share:.0%}" for spent in parts)
+        yield from (
+            page.paint(line, Style.DIM) for line in wrapped(f"time: {words}", page, first="  ", rest="  ")
         )
 
 

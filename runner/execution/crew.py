@@ -14,6 +14,7 @@ from runner.execution.concurrency import Shape, demands, pool_shape
 from runner.execution.context import Context
 from runner.execution.planning import instant_ns
 from runner.locations.pair import Endpoints
+from runner.model.activity import Activity, Concurrency
 from runner.model.task import Task
 from runner.transfer.coordinate import BATCH_ACTIONS, BATCH_ACTIONS_IN_BULK
 from runner.transfer.perform import PerformSettings
@@ -53,12 +54,13 @@ class Crew:
         now_ns: int | None = None,
     ) -> None:
         """`told`: a limit that takes the place of the task's own (None = none, 0 = unlimited). `now_ns`: the instant
-        from which filters count ages (None = now)."""
+        from which filters count ages (None = now). For the thread that opened `endpoints`."""
         options = task.options
         self._context = context
         self._in_process_only = endpoints.in_process_only
         self._remote = endpoints.remote
         self._copies_many = endpoints.copies_many
+        self._observer = endpoints.observer
         self._shape: Shape = pool_shape(task, endpoints)
         self._demands = demands(task, endpoints, self._shape)
         self._page = SharedPage(slots=self._shape.slots)
@@ -82,6 +84,8 @@ class Crew:
         self._pool: WorkerPool | None = None
         self._inline: InlineWorkers | None = None
         self._steering: Steering | None = None
+        self._spent: dict[Activity, float] | None = None
+        self._concurrency: Concurrency | None = None
         self.on_progress: Callable[[], None] = lambda: None
 
     @property
@@ -107,8 +111,9 @@ class Crew:
                 self.tick,
                 places=places,
                 forks=not self._remote,
+                observer=self._observer,
             )
-            self._steering = Steering(lanes, self._page, self._pool.allow, clock)
+            self._steering = Steering(lanes, self._page, self._pool.allow, clock, not self._shape.fixed)
         return self._pool
 
     def _lanes(self) -> list[Lane]:
@@ -146,6 +151,7 @@ class Crew:
                 self._page,
                 self._bandwidth,
                 self.tick,
+                self._observer,
             )
         return self._inline
 
@@ -183,16 +189,28 @@ class Crew:
     def bytes_moved(self) -> int:
         return self._page.bytes_moved(self._page.slots)
 
+    def spent(self) -> dict[Activity, float]:
+        """Seconds by activity, of all workers that are processes of their own."""
+        if self._spent is None:
+            return {activity: self._page.seconds(activity) for activity in Activity}
+        return self._spent
+
+    def concurrency(self) -> Concurrency | None:
+        """How many worked at once; None where nobody was asked to."""
+        return self._concurrency if self._steering is None else self._steering.told()
+
     def close(self) -> None:
-        """All workers are gone afterwards."""
+        """All workers are gone afterwards; what they did can still be asked for."""
         try:
             for workers in (self._pool, self._inline):
                 if workers is not None:
                     workers.close()
         finally:
+            self._spent, self._concurrency = self.spent(), self.concurrency()
             self._page.close()
             if self._steering is not None:
                 self._steering.close()
+                self._steering = None
             if self._budget is not None:
                 self._budget.close()
 

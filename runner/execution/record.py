@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 import msgspec
@@ -34,12 +34,14 @@ from runner.execution.past import write_past
 from runner.execution.phases import Phases
 from runner.execution.sealing import seal
 from runner.execution.surroundings import Surroundings
+from runner.execution.timesheet import Timesheet
 from runner.execution.working import transfer, verify_everything, verify_what_was_transferred
 from runner.history.lock import DestinationLock
 from runner.history.standing import Standing, after_execution, update_standing
 from runner.locations.pair import Endpoints
 from runner.locations.protocol import Sweeps
 from runner.model.action import Finding
+from runner.model.activity import Concurrency
 from runner.model.entry import Phase, Problem
 from runner.model.events import Ended, Message
 from runner.model.execution import (
@@ -89,6 +91,8 @@ class ExecutionRecord:
         self._started_at = context.clock.now()
         self._began = context.clock.monotonic()
         self._phases = Phases(task.name, self.execution_id, context.clock, context.subscriber)
+        self._timesheet = Timesheet(context.clock)
+        self._concurrency: Callable[[], Concurrency | None] = lambda: None
         self._notebook = Notebook(context)
         self._endpoints: dict[str, EndpointSummary] = {
             side: EndpointSummary(settings.name, settings.type, _describe(context, settings))
@@ -122,6 +126,7 @@ class ExecutionRecord:
 
     def enter(self, phase: Phase) -> None:
         self._phases.enter(phase)
+        self._timesheet.enter(phase)
         if phase in (Phase.TRANSFERRING, Phase.VERIFYING):
             self._notebook.begin()
 
@@ -150,6 +155,7 @@ class ExecutionRecord:
             self.execution_id,
             self.context.state.cache_folder,
             self.context.clock,
+            self._timesheet.observer,
         ) as endpoints:
             for side in ("source", "destination"):
                 self._endpoints[side] = endpoint_summary(endpoints, self.task, side)
@@ -198,9 +204,11 @@ class ExecutionRecord:
 
     def crew(self, endpoints: Endpoints, *, refresh: bool) -> Crew:
         """Workers, started when they are needed. Close it."""
-        return Crew(
+        crew = Crew(
             self.task, self.context, endpoints, self.execution_id, refresh, told=self._watch.bandwidth
         )
+        self._timesheet.of_workers, self._concurrency = crew.spent, crew.concurrency
+        return crew
 
     def transfer(self, reader: PlanReader, crewed: Crew) -> None:
         with open(self._journal, "xb", opener=_private) as journal:
@@ -276,6 +284,7 @@ class ExecutionRecord:
         if exit_code is ExitCode.INTERRUPTED:
             status = Phase.CANCELLED
         self._phases.close(status)
+        self._timesheet.end()
         if exit_code is ExitCode.INTERRUPTED and self.context.cancellation.reason:
             reason = self.context.cancellation.reason
             self._add_problems([Problem("", self._phases.current, EntryCode.CANCELLED, reason)], 1)
@@ -370,6 +379,8 @@ class ExecutionRecord:
             destination=self._endpoints["destination"],
             settings=describe_task(self.task),
             phases=self._phases.timings(),
+            time=self._timesheet.spent(),
+            concurrency=self._concurrency(),
             counters=counters,
             guards=self._guards,
             problems=tuple(self._problems[:LISTED_AT_MOST]),

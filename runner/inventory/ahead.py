@@ -7,14 +7,18 @@ import threading
 from collections.abc import Iterator
 from typing import TypeVar
 
+from runner.locations.observer import NOBODY, Observer, spent
+from runner.model.activity import Activity
+
 T = TypeVar("T")
 
 _AT_ONCE = 256
 _WAITING = 16
 
 
-def ahead(stream: Iterator[T]) -> Iterator[T]:
-    """The same values, taken from `stream` by a thread of its own. Memory: 16 lists of 256 values.
+def ahead(stream: Iterator[T], observer: Observer = NOBODY) -> Iterator[T]:
+    """The same values, taken from `stream` by a thread of its own. Memory: 16 lists of 256 values. `observer`: of the
+    thread that asks for them; hears when it waits.
 
     Until the end (or until this iterator is closed) whatever `stream` uses belongs to that thread. An exception out
     of `stream` is raised here, in its place.
@@ -53,8 +57,13 @@ def ahead(stream: Iterator[T]) -> Iterator[T]:
 
     reader = threading.Thread(target=read, name="listing", daemon=True)
     reader.start()
+
+    def following() -> list[T] | BaseException | None:
+        with spent(observer, Activity.LISTING):
+            return waiting.get()
+
     try:
-        while (values := waiting.get()) is not None:
+        while (values := following()) is not None:
             if isinstance(values, BaseException):
                 raise values
             yield from values

@@ -9,8 +9,10 @@ from runner.inventory.ahead import ahead
 from runner.inventory.listing import Found, counted, inventory
 from runner.inventory.owners import mapped_owners
 from runner.inventory.twins import CaseTwins, one_kind_a_name
+from runner.locations.observer import observed
 from runner.locations.pair import Endpoints
 from runner.locations.protocol import Location, Scan
+from runner.model.activity import Activity
 from runner.model.entry import Entry
 from runner.model.task import Compare, Task
 
@@ -56,10 +58,15 @@ def _listing(
     on_entries: OnEntries,
 ) -> Iterator[Found]:
     # Comparing by checksum reads both locations while they are listed; one thread at a time may use them.
-    if not location.capabilities.remote or task.options.compare is Compare.CHECKSUM:
+    observer = endpoints.observer
+    if not location.capabilities.remote:
+        # Drivers of disks tell themselves when they list: asking the time for each entry would cost more than it.
         return inventory(location, descend, on_entries, patience=endpoints.patience, scan=scan)
+    listing = inventory(location, descend, patience=endpoints.patience, scan=scan)
+    if task.options.compare is Compare.CHECKSUM:
+        return counted(observed(listing, observer, Activity.LISTING), on_entries)
     # Counted on this side of the border: whoever hears the count need not expect another thread.
-    return counted(ahead(inventory(location, descend, patience=endpoints.patience, scan=scan)), on_entries)
+    return counted(ahead(listing, observer), on_entries)
 
 
 def _without_case_twins(

@@ -8,6 +8,7 @@ from types import TracebackType
 import msgspec
 
 from runner.clock import Clock, SystemClock
+from runner.locations.observer import NOBODY, Observer, spent
 from runner.locations.protocol import (
     Capabilities,
     CopiesMany,
@@ -19,6 +20,7 @@ from runner.locations.protocol import (
     OpenSettings,
 )
 from runner.locations.registry import Registry, check_installed
+from runner.model.activity import Activity
 from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Kind
 from runner.model.task import Owner, SecurityDescriptor, SymlinkMode, Task, TaskOptions
 from runner.units import format_resolution
@@ -127,6 +129,16 @@ class Patience(msgspec.Struct, frozen=True):
         self.sleep(min(self.first_pause_seconds * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS))
 
 
+def waiting(clock: Clock, observer: Observer) -> Callable[[float], None]:
+    """The clock's sleep, of which the observer hears: waiting for a storage to come back."""
+
+    def sleep(seconds: float) -> None:
+        with spent(observer, Activity.RETRIES):
+            clock.sleep(seconds)
+
+    return sleep
+
+
 IMPATIENT = Patience(1, 0.0, lambda seconds: None)
 
 
@@ -143,15 +155,18 @@ class Endpoints:
         execution_id: str,
         cache_directory: str | None = None,
         clock: Clock | None = None,
+        observer: Observer = NOBODY,
     ) -> None:
-        """Raises LocationUnavailableError, and MissingExtraError when a driver's packages are not installed."""
+        """`observer`: for the drivers. Raises LocationUnavailableError, and MissingExtraError when a driver's packages are
+        not installed."""
         self._cache_directory = cache_directory
+        self.observer = observer
         self.patience = Patience(
             max(task.options.attempts, REMOTE_ATTEMPTS) if task.options.attempts > 1 else 1,
             max(task.options.retry_delay_seconds, REMOTE_PAUSE_SECONDS)
             if task.options.retry_delay_seconds
             else 0.0,
-            (clock or SystemClock()).sleep,
+            waiting(clock or SystemClock(), observer),
         )
         self.source_driver: Driver = registry.driver(task.source.type)
         self.destination_driver: Driver = registry.driver(task.destination.type)
@@ -188,6 +203,7 @@ class Endpoints:
             sparse=options.sparse,
             execution_id=execution_id,
             cache_directory=self._cache_directory,
+            observer=self.observer,
         )
 
     @property

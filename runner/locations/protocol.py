@@ -17,6 +17,7 @@ import msgspec
 
 from runner.errors import EntryError
 from runner.locations.names import NameRules
+from runner.locations.observer import NOBODY, Observer
 from runner.model.entry import Attributes, Entry, Kind, Problem
 from runner.model.task import DigestAlgorithm, Durability, Integrity, LocationSettings, SymlinkMode
 
@@ -70,7 +71,7 @@ class OpenSettings(msgspec.Struct, frozen=True):
     `attributes` are the fields of Attributes that scan and stat fill; others stay None (reading them costs).
     `execution_id` (12 lowercase hex digits) names temporary files, so that leftovers are recognisable.
     `cache_directory` (0700, may be missing) is where a driver may keep what can be worked out again; several
-    processes use it at once. None = keep nothing.
+    processes use it at once. None = keep nothing. `observer` may be told what takes time, and what is tried again.
     """
 
     attributes: frozenset[str] = frozenset({"mode", "uid", "gid", "xattrs", "acls"})
@@ -81,6 +82,7 @@ class OpenSettings(msgspec.Struct, frozen=True):
     sparse: bool = True
     execution_id: str = "000000000000"
     cache_directory: str | None = None
+    observer: Observer = NOBODY
 
 
 class Identity(msgspec.Struct, frozen=True):

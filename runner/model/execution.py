@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from runner.model.action import Finding
+from runner.model.activity import Concurrency, TimeSpent
 from runner.model.entry import Phase, Problem
 
 
@@ -155,6 +156,7 @@ class Report(msgspec.Struct, frozen=True):
 
     Both lists are capped at `LISTED_AT_MOST`; problems_total and findings_total count all. Outcomes, one per
     action, stand beside it in outcomes.jsonl (`outcomes_file`), all problems in problems.jsonl and findings.jsonl.
+    `time` says where the time of its phases went; `concurrency` is None where no workers were asked for.
     """
 
     version: int
@@ -171,6 +173,8 @@ class Report(msgspec.Struct, frozen=True):
     findings_total: int
     outcomes_file: str | None = None
     evidence: Evidence | None = None
+    time: tuple[TimeSpent, ...] = ()
+    concurrency: Concurrency | None = None
 
 
 LISTED_AT_MOST = 10_000

@@ -27,7 +27,7 @@ from runner.report import charts
 from runner.report.page_rows import RowTable
 from runner.report.rows import Row, stream_rows
 from runner.report.statistics import Statistics, gather_statistics
-from runner.report.words import headline, next_steps
+from runner.report.words import concurrency_words, headline, next_steps
 from runner.units import format_duration, format_rate, format_size
 
 LISTED_IN_PAGE = 500
@@ -118,6 +118,8 @@ def _context(report: Report, statistics: Statistics, table: RowTable) -> dict[st
         "steps": next_steps(report),
         "figures": _figures(report),
         "phases": charts.phase_bars(report),
+        "time_bars": charts.time_bars(report),
+        "concurrency": None if report.concurrency is None else concurrency_words(report.concurrency),
         "segments": charts.listed_segments(counters),
         "destination_bars": charts.destination_bars(counters),
         "size_bars": charts.size_bars(statistics),

@@ -54,6 +54,20 @@ def phase_bars(report: Report) -> tuple[Bar, ...]:
     return tuple(bars)
 
 
+def time_bars(report: Report) -> tuple[Bar, ...]:
+    """What the time went into: parts of the time on the clock, with the seconds of all workers together."""
+    return tuple(
+        Bar(
+            spent.activity,
+            f"{spent.share:.0%} · {format_duration(spent.seconds)}",
+            0.0,
+            min(max(spent.share * 100, _LEAST_WIDTH), 100.0),
+            "warn" if spent.activity.startswith("waiting") else "accent",
+        )
+        for spent in report.time
+    )
+
+
 def listed_segments(counters: Counters) -> tuple[Segment, ...]:
     """What became of the files listed at the source: the parts sum up to listed, exactly."""
     parts = (

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from runner.errors import ENTRY_CODE_MEANINGS, ExitCode
 from runner.model.action import Verdict
+from runner.model.activity import Concurrency
 from runner.model.entry import Phase
 from runner.model.execution import Counters, Counts, GuardVerdict, Report
 from runner.units import format_size
@@ -221,3 +222,16 @@ def _lead(status: Phase, exit_code: int, counters: Counters, problems_total: int
         pieces.append(f"verification found {_number(findings_total, 'difference')}")
     text = ", ".join(pieces)
     return text[:1].upper() + text[1:]
+
+
+def concurrency_words(told: Concurrency) -> str:
+    """How many worked side by side, in one sentence."""
+    if not told.adapted:
+        text = f"{told.began} worked side by side, as the task says"
+    elif told.least == told.most:
+        text = f"{told.began} worked side by side"
+    else:
+        text = f"{told.least} to {told.most} worked side by side, {told.ended} at the end"
+    if told.refusals:
+        text += f"; the storage was overloaded or away {told.refusals:,} times"
+    return text + "."

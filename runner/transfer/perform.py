@@ -9,6 +9,7 @@ import msgspec
 from runner.clock import Clock
 from runner.diff.compare import differing_attributes
 from runner.errors import Disposition, EntryCode, EntryError
+from runner.locations.observer import NOBODY, observed, spent
 from runner.locations.pair import LONGEST_PAUSE_SECONDS, REMOTE_ATTEMPTS, REMOTE_PAUSE_SECONDS
 from runner.locations.protocol import (
     CopiesFrom,
@@ -24,6 +25,7 @@ from runner.locations.protocol import (
     Written,
 )
 from runner.model.action import Action, ActionKind, Outcome, OutcomeStatus
+from runner.model.activity import Activity
 from runner.model.difference import Reason
 from runner.model.entry import Attributes, Entry, Kind, Phase, Problem
 from runner.transfer.expect import is_already_done, is_as_expected
@@ -77,8 +79,8 @@ class Performer:
         self._mapped = mapped
         self._agent = agent
         self._silent_actions = 0
-        self.on_away: Callable[[], None] = _nobody_minds
-        """Called each time a storage was away, silent or overloaded."""
+        self.observer = NOBODY
+        """Hears what takes time, and each time a storage was away, silent or overloaded."""
         # Wall time moves with the monotonic clock from here on: one look at the calendar is enough.
         self._wall_offset = clock.now().timestamp() - clock.monotonic()
         self._copies = (
@@ -135,6 +137,10 @@ class Performer:
     def perform_many(self, actions: Sequence[Action]) -> Iterator[Outcome]:
         """The outcomes of copies and replacements of files, in their order; what may be tried again is tried one by
         one."""
+        with spent(self.observer, Activity.WRITING):
+            yield from self._performed_together(actions)
+
+    def _performed_together(self, actions: Sequence[Action]) -> Iterator[Outcome]:
         assert self._many is not None
         began = self.clock.monotonic()
         copies = []
@@ -161,6 +167,10 @@ class Performer:
 
     def perform(self, action: Action) -> Outcome:
         """The outcome of one action; never raises for what one path can cause."""
+        with spent(self.observer, Activity.WRITING):
+            return self._performed(action)
+
+    def _performed(self, action: Action) -> Outcome:
         began = self.clock.monotonic()
         attempt = 1
         current = action
@@ -171,7 +181,8 @@ class Performer:
                 self._tell(error)
                 settled = self._after_error(current, error)
                 if settled is None and attempt < self._attempts(error):
-                    self.clock.sleep(self._delay(error, attempt))
+                    with spent(self.observer, Activity.RETRIES):
+                        self.clock.sleep(self._delay(error, attempt))
                     attempt += 1
                     current = self._refreshed(current, error)
                     continue
@@ -216,7 +227,7 @@ class Performer:
 
     def _tell(self, error: EntryError) -> None:
         if error.entry_code in AWAY:
-            self.on_away()
+            self.observer.away()
 
     def _after_error(
         self, action: Action, error: EntryError
@@ -352,7 +363,10 @@ class Performer:
         if self._copies is not None:
             return self._copies.copy(self._source, action.source, target, action.destination, self._throttle)
         return self._destination.put(
-            target, self._source.read(action.source), action.destination, self._throttle
+            target,
+            observed(self._source.read(action.source), self.observer, Activity.READING),
+            action.destination,
+            self._throttle,
         )
 
     def _target(self, entry: Entry) -> Entry:
@@ -414,9 +428,6 @@ class Performer:
                 EntryCode.STALE, action.path, "the source has an entry at this path now; it is not deleted"
             )
         return action.destination
-
-
-def _nobody_minds() -> None: ...
 
 
 def _problem(action: Action, error: EntryError, code: EntryCode | None = None) -> Problem:

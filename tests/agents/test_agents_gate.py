@@ -53,13 +53,13 @@ def test_no_more_than_are_granted_work_at_once(page: SharedPage) -> None:
     workers = [seat_of(page, slot, gate, 0) for slot in range(3)]
     inside = [worker for worker in workers if worker.entered.wait(1)]
     assert len(inside) == 2
-    assert page.sum(Cell.TAKEN) == 2
+    assert page.total(Cell.TAKEN) == 2
     waiting = next(worker for worker in workers if worker not in inside)
     inside[0].go.set()
     assert waiting.entered.wait(10)
     for worker in workers:
         worker.end()
-    assert (page.sum(Cell.TAKEN), page.sum(Cell.OPERATIONS)) == (0, 3)
+    assert (page.total(Cell.TAKEN), page.total(Cell.OPERATIONS)) == (0, 3)
 
 
 def test_places_that_are_added_are_noticed(page: SharedPage) -> None:
@@ -106,10 +106,13 @@ def test_nobody_waits_where_everything_stops(page: SharedPage) -> None:
 
 
 def test_refusals_are_counted(page: SharedPage) -> None:
-    seat = GatedSeat(page, 2, None)
-    seat.refused()
-    seat.refused()
-    assert (page.sum(Cell.REFUSALS), page.get(2, Cell.REFUSALS)) == (2, 2)
+    """Whoever tells of them: parts of one file come from several threads."""
+    observer = page.observer(2)
+    observer.away()
+    teller = threading.Thread(target=observer.away)
+    teller.start()
+    teller.join()
+    assert (page.total(Cell.REFUSALS), page.get(2, Cell.REFUSALS)) == (2, 2)
 
 
 class _Lane:
@@ -142,7 +145,9 @@ def test_steering_tells_the_lanes_what_was_done_and_the_pool_what_may_be(page: S
         steering.look()
         steering.look()
     assert allowed == [40, 12]
-    assert (steering.least, steering.most, steering.places) == (12, 40, 12)
+    told = steering.told()
+    assert (told.began, told.least, told.most, told.ended, told.adapted) == (32, 12, 40, 12, True)
+    assert (told.refusals, steering.places) == (1, 12)
     own = wide.seen[0]
     assert (own.work, own.operations, own.refusals, own.taken) == (500.0 + 3 * OPERATION_BYTES, 3, 1, 1.0)  # type: ignore[attr-defined]
     steering.close()

@@ -90,7 +90,7 @@ def test_a_copy_takes_plain_names_only(tmp_path: Path, name: str) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         buffers = memoryview(bytearray(100)), memoryview(bytearray(100))
-        done = native.copy_small(fd, fd, name, 1, 0, "0:0", False, 0o600, 0, 0, 0, False, *buffers)
+        done = native.copy_small(fd, fd, name, 1, 0, "0:0", False, 0o600, 0, 0, 0, False, *buffers, None)
     finally:
         os.close(fd)
     assert done is False

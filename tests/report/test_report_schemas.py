@@ -16,6 +16,7 @@ from report_stories import HOSTILE_NAMES, Story, calm_story, hostile_story, make
 
 from runner.errors import EntryCode
 from runner.model.action import Action, ActionKind, Finding, Outcome, OutcomeStatus, Stage, Verdict
+from runner.model.activity import Concurrency, TimeSpent
 from runner.model.difference import Reason
 from runner.model.entry import Attributes, Entry, Kind, Phase, Problem
 from runner.model.execution import (
@@ -44,6 +45,8 @@ STRUCTS: tuple[type[msgspec.Struct], ...] = (
     Execution,
     EndpointSummary,
     PhaseTiming,
+    TimeSpent,
+    Concurrency,
     Counts,
     Counters,
     GuardVerdict,
