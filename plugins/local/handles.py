@@ -122,13 +122,6 @@ class Handles:
         handle = self._cache.get(path)
         return None if handle is None else handle.fd
 
-    def checked(self, path: str) -> int | None:
-        """The handle of a directory that is open already and still in its place; None otherwise."""
-        if path == "":
-            return self.root_fd
-        handle = self._cache.get(path)
-        return handle.fd if handle is not None and self._still_there(path, handle) else None
-
     def make_parent(self, path: str) -> tuple[int, str]:
         """As `parent`, but missing directories are made (mode 0700)."""
         directory, name = split(path)

@@ -13,6 +13,7 @@ import stat
 import xxhash
 
 from runner.clock import monotonic_ns
+from runner.errors import RunnerError
 from runner.locations.observer import SINCE, Cells, spent
 from runner.locations.protocol import OpenSettings, Throttle, Written
 from runner.model.activity import Activity
@@ -99,6 +100,8 @@ class QuickCopier:
         cut = path.rfind("/") + 1
         folder, name = path[:cut], path[cut:]
         source_fd = source.cached(folder)
+        if source_fd is None:
+            source_fd = _opened(source, folder)
         target_fd = self._target(folder)
         if source_fd is None or target_fd is None or name in ("", ".", ".."):
             return None
@@ -195,10 +198,10 @@ class QuickCopier:
         return True
 
     def _target(self, folder: str) -> int | None:
-        """The destination's folder, if its handle is at hand, looked at lately, and hands down no ACL or group."""
+        """The destination's folder, if it is there, looked at lately, and hands down no ACL or group."""
         if folder != self._folder or self._uses_left == 0:
             self._folder = None
-            fd = self._handles.checked(folder)
+            fd = _opened(self._handles, folder)
             if fd is None:
                 return None
             self._plain_folder = not (
@@ -241,7 +244,7 @@ class QuickCopier:
 
 
 class _FolderAtHand:
-    """The folder of the entries in turn, while its handle is open; looked at again now and then."""
+    """The folder of the entries in turn; looked at again now and then."""
 
     def __init__(self, handles: Handles) -> None:
         self._handles = handles
@@ -251,11 +254,19 @@ class _FolderAtHand:
     def handle(self, folder: str) -> int | None:
         if folder != self._folder or self._uses_left == 0:
             self._folder = None
-            if self._handles.checked(folder) is None:
+            if _opened(self._handles, folder) is None:
                 return None
             self._folder, self._uses_left = folder, _LOOK_AGAIN_AFTER
         self._uses_left -= 1
         return self._handles.cached(folder)
+
+
+def _opened(handles: Handles, folder: str) -> int | None:
+    """The handle of a folder, looked at now; None where the general way will say what is wrong."""
+    try:
+        return handles.directory(folder)
+    except (OSError, RunnerError):
+        return None
 
 
 class QuickRemover:
