@@ -1,122 +1,127 @@
-"""`python -m benchmarks`: make the data, let all contestants work on it in turn, print and write the table.
+"""`python -m benchmarks`: make the data, let all contestants work on it in turn, print and write the tables.
 
-Trees on this machine; `python -m benchmarks.s3` is the same for an S3 server. Each writes a section of its own.
+Trees on this machine; `python -m benchmarks.s3` is the same for an S3 server. Every peer that is installed takes part.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
+import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-import runner
-from benchmarks.contest import Contestant, Times, configuration, contestants, rounds
-from benchmarks.page import PAGE, write_section
-from benchmarks.tree import grow
+from benchmarks.chart import chart
+from benchmarks.contest import Ground, Job, WrongResult, compete
+from benchmarks.jobs import jobs
+from benchmarks.page import write_section
+from benchmarks.results import Document, merge, ratios, result_of, tables
+
+DOCS = Path(__file__).parent.parent / "docs"
+PEERS = ("rsync", "rclone", "cp", "fpsync")
+TINY = 0.002
+_SHARED_MEMORY = Path("/dev/shm")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--files", type=int, default=100_000, help="how many small files (default 100,000)")
+    parser.add_argument("--list", action="store_true", help="the names of the jobs")
+    parser.add_argument("--only", metavar="NAMES", help="these jobs, by commas")
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full size (default 1)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument(
-        "--folder", help="where to work (default: a temporary folder); name a tmpfs or a disk"
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--check", action="store_true", help="compare every result with the source, byte by byte"
+        "--folder", type=Path, help="where to work: a tmpfs (default: /dev/shm if it is there)"
     )
     parser.add_argument(
-        "--write", metavar="FILE", nargs="?", const=PAGE, help="replace the section of docs/benchmarks.md"
+        "--disk", type=Path, help="where the jobs on a disk work (default: they are left out)"
+    )
+    parser.add_argument("--check", action="store_true", help="tiny, one round: are all results right?")
+    parser.add_argument(
+        "--write", metavar="DOCS", nargs="?", type=Path, const=DOCS,
+        help="keep the numbers in benchmarks.json there, and make benchmarks.md and benchmarks.svg from it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--render", action="store_true", help="measure nothing: page and chart from benchmarks.json"
     )
     arguments = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="sync-runner-benchmark-", dir=arguments.folder)
+    every = {job.name: job for job in jobs()}
+    if arguments.list:
+        print("\n".join(f"{name:22} {job.title}" for name, job in every.items()))
+        return 0
+    docs: Path = arguments.write or DOCS
+    if arguments.render:
+        render(docs, list(every))
+        return 0
+    chosen = (arguments.only or ",".join(every)).split(",")
+    unknown = [name for name in chosen if name not in every]
+    if unknown:
+        parser.error(f"no job is named {', '.join(unknown)}; --list shows them all")
+    if arguments.check:
+        arguments.scale, arguments.rounds = TINY, 1
+    # The scratch folder goes also when somebody has had enough.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    document: Document = {}
+    for name in chosen:
+        job = every[name]
+        where = arguments.disk if job.needs_disk else arguments.folder or default_folder()
+        if where is None:
+            print(f"{name}: left out, --disk names no folder", flush=True)
+            continue
+        try:
+            document[name] = held(job, where, arguments.scale, arguments.rounds)
+        except WrongResult as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 1
+        if arguments.write:
+            merge(docs / "benchmarks.json", name, document[name])
+            render(docs, list(every))
+    print("\n" + tables(document, chosen))
+    return 0
+
+
+def held(job: Job, where: Path, scale: float, rounds: int) -> Document:
+    """Hold one contest in a folder of its own, which is gone afterwards. Raises WrongResult."""
+    folder = Path(tempfile.mkdtemp(prefix="sync-runner-benchmark-", dir=where))
+    ground = Ground(folder, scale)
     try:
-        text = contest(folder, arguments)
+        data = job.prepare(ground)
+        competing = job.contestants(ground)
+        absent = [peer for peer in PEERS if shutil.which(peer) is None]
+        times = compete(job, ground, competing, rounds, lambda line: print(line, flush=True))
+        return result_of(job, data, file_system_of(folder), competing, absent, times, folder)
     finally:
+        job.finish(ground)
         shutil.rmtree(folder)
-    if arguments.write:
-        write_section(arguments.write, "trees", text)
 
 
-def contest(folder: str, arguments: argparse.Namespace) -> str:
-    size = grow(os.path.join(folder, "src"), arguments.files, arguments.seed)
-    with open(os.path.join(folder, "sync.yaml"), "w") as stream:
-        stream.write(configuration())
-    competing = contestants()
-    pieces = [heading(folder, competing, arguments, size)]
-
-    def empty() -> None:
-        for name in ("dst", ".sync-runner"):
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-
-    def nothing() -> None:
-        return
-
-    idle = [one for one in competing if "cp" not in one.name and "verified" not in one.name]
-    for title, who, before in (
-        ("First copy", competing, empty),
-        ("Nothing to do: the destination is in sync", idle, nothing),
-    ):
-        times: dict[str, Times] = {}
-        for times in rounds(folder, who, arguments.rounds, before, arguments.check):
-            print(
-                title + ": " + ", ".join(f"{name} {one.wall[-1]:.2f} s" for name, one in times.items()),
-                flush=True,
-            )
-        pieces.append(table(title, times))
-    text = "\n".join(pieces)
-    print("\n" + text)
-    return text
+def default_folder() -> Path:
+    return _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
 
 
-def heading(folder: str, competing: list[Contestant], arguments: argparse.Namespace, size: int) -> str:
-    kind = subprocess.run(
-        ["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    lines = [
-        "## Trees on this machine",
-        "",
-        f"{arguments.files:,} files of {size / arguments.files / 1000:.1f} KB on average on {kind}; "
-        f"medians of {arguments.rounds} interleaved rounds, whole processes.",
-        "",
-        f"Made with `python -m benchmarks --files {arguments.files} --rounds {arguments.rounds}` by sync-runner "
-        f"{runner.__version__} on Python {platform.python_version()}, Linux {platform.release()}, "
-        f"{len(os.sched_getaffinity(0))} cores.",
-        "",
+def file_system_of(folder: Path) -> str:
+    shown = subprocess.run(
+        ["stat", "-f", "-c", "%T", str(folder)], capture_output=True, text=True, check=True
+    )
+    return shown.stdout.strip()
+
+
+def render(docs: Path, order: list[str]) -> None:
+    """The section of the page, and the chart, from what is kept."""
+    document = json.loads((docs / "benchmarks.json").read_text("utf-8"))
+    write_section(
+        str(docs / "benchmarks.md"), "trees", "## Trees on this machine\n\n" + tables(document, order)
+    )
+    shown = [
+        one
+        for name in order
+        if name in document and not document[name]["beside_first"]
+        for one in ratios(name, document[name])
     ]
-    for contestant in competing:
-        command = " ".join(contestant.command).replace(sys.executable, "python")
-        lines.append(f"- {contestant.name}: `{command}`{version(contestant)}")
-    return "\n".join([*lines, ""])
-
-
-def version(contestant: Contestant) -> str:
-    if contestant.command[0] == sys.executable:
-        return ""
-    shown = subprocess.run([contestant.command[0], "--version"], capture_output=True, text=True, check=False)
-    return f" ({shown.stdout.splitlines()[0].strip()})" if shown.stdout else ""
-
-
-def table(title: str, times: dict[str, Times]) -> str:
-    """Ratio = sync-runner / the other, on the clock: below 1 sync-runner is faster."""
-    ours = times["sync-runner"].median_wall
-    lines = [
-        f"### {title}",
-        "",
-        "| | seconds | processor seconds | sync-runner / this |",
-        "|---|---|---|---|",
-    ]
-    for name, one in times.items():
-        lines.append(
-            f"| {name} | {one.median_wall:.2f} | {one.median_processor:.2f} | {ours / one.median_wall:.2f} |"
-        )
-    return "\n".join([*lines, ""])
+    (docs / "benchmarks.svg").write_text(chart(shown), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
