@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 
 from runner.locations.protocol import Driver, Location, OpenSettings
 from runner.model.task import LocationSettings
@@ -26,7 +25,7 @@ def open_location(settings: LocationSettings, open_settings: OpenSettings, *, cr
         open_settings,
         capabilities(settings),
         create=create,
-        token=secrets.token_hex(4),
+        token=os.urandom(4).hex(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -82,7 +83,11 @@ class _Parser(argparse.ArgumentParser):
     """argparse, with errors as our own and no exits."""
 
     def __init__(self, command: Command | None) -> None:
-        super().__init__(prog="sync-runner", add_help=False, allow_abbrev=False)
+        # Help is written elsewhere; asked for no width, argparse would load shutil to find one, for each option.
+        formatter = functools.partial(argparse.HelpFormatter, width=80)
+        super().__init__(
+            prog="sync-runner", add_help=False, allow_abbrev=False, formatter_class=formatter
+        )  # fmt: skip
         self.command = command
         self.options = (*(command.options if command else ()), *GLOBAL_OPTIONS)
         for option in self.options:

@@ -49,6 +49,19 @@ def acceptor(schema: Any) -> Accepts:
     return tests[0] if len(tests) == 1 else _all(tests)
 
 
+def _when_asked(schema: Any) -> Accepts:
+    """`acceptor` of members: documents have few of those that a schema knows."""
+    test: Accepts | None = None
+
+    def accepts(value: Any) -> bool:
+        nonlocal test
+        if test is None:
+            test = acceptor(schema)
+        return test(value)
+
+    return accepts
+
+
 def _yes(_value: Any) -> bool:
     return True
 
@@ -168,9 +181,9 @@ def _one_constant(condition: Any) -> tuple[str, str] | None:
 
 
 def _members(schema: Mapping[str, Any]) -> Accepts:
-    known = {key: acceptor(value) for key, value in schema.get("properties", {}).items()}
+    known = {key: _when_asked(value) for key, value in schema.get("properties", {}).items()}
     patterns = [
-        (re.compile(pattern).search, acceptor(value))
+        (re.compile(pattern).search, _when_asked(value))
         for pattern, value in schema.get("patternProperties", {}).items()
     ]
     rest = acceptor(schema.get("additionalProperties", True))

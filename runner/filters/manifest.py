@@ -7,7 +7,6 @@ and names that are not UTF-8 can be listed (as their very bytes in CSV, as `path
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, TypeVar
@@ -144,6 +143,8 @@ def _normalised(written: str) -> str:
 
 
 def _read_csv(stream: BinaryIO, report: Callable[[int, str], None]) -> Iterator[_Listed]:
+    import csv
+
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
         reader = csv.reader(_bounded(text.readline), strict=True)

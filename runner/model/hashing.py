@@ -6,9 +6,23 @@ these names, hashlib itself is asked: the digests are the same.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 
 def sha256_hex(content: bytes) -> str:
     """SHA-256 as 64 lowercase hexadecimal digits."""
+    return str(_sha256()(content).hexdigest())
+
+
+def blake2b_of_8_bytes(content: bytes) -> bytes:
+    """BLAKE2b with a digest of 8 bytes."""
+    return bytes(_blake2b()(content, digest_size=8).digest())
+
+
+@functools.cache
+def _sha256() -> Callable[[bytes], Any]:
     try:
         from _sha2 import sha256  # type: ignore[import-not-found]  # Python 3.12 and later
     except ImportError:
@@ -16,13 +30,13 @@ def sha256_hex(content: bytes) -> str:
             from _sha256 import sha256  # type: ignore[import-not-found]
         except ImportError:
             from hashlib import sha256
-    return str(sha256(content).hexdigest())
+    return sha256  # type: ignore[no-any-return]
 
 
-def blake2b_of_8_bytes(content: bytes) -> bytes:
-    """BLAKE2b with a digest of 8 bytes."""
+@functools.cache
+def _blake2b() -> Callable[..., Any]:
     try:
         from _blake2 import blake2b
     except ImportError:
         from hashlib import blake2b
-    return bytes(blake2b(content, digest_size=8).digest())
+    return blake2b
