@@ -629,6 +629,7 @@ static int link_unnamed(int fd, int directory, const char *name)
 typedef struct {
     long long size, mtime, new_mtime;
     const char *version;
+    const char *replaced, *temporary; /* the version of what is replaced and a name of one's own; NULL: nothing is */
     unsigned int mode, uid, gid;
     int noatime, flush;
 } Small;
@@ -662,6 +663,30 @@ static int read_small(int directory, const char *name, const Small *small, Py_bu
     return result;
 }
 
+/* 1: the unnamed file has its name now; 0: what stands there is not what is to be replaced; -1: errno. */
+static int publish_small(int fd, int directory, const char *name, const Small *small)
+{
+    if (small->replaced == NULL)
+        return link_unnamed(fd, directory, name) == 0 ? 1 : -1;
+    if (link_unnamed(fd, directory, small->temporary) < 0)
+        return -1;
+    struct stat facts;
+    int result = -1;
+    if (fstatat(directory, name, &facts, AT_SYMLINK_NOFOLLOW) == 0) {
+        char known[64];
+        version_text(known, sizeof(known), &facts);
+        result = S_ISREG(facts.st_mode) && strcmp(known, small->replaced) == 0;
+        if (result > 0)
+            result = renameat(directory, small->temporary, directory, name) == 0 ? 1 : -1;
+    }
+    if (result <= 0) {
+        int number = errno;
+        unlinkat(directory, small->temporary, 0);
+        errno = number;
+    }
+    return result;
+}
+
 /* 1: an unnamed file got content and all metadata, was read back and found equal, flushed when that is wanted, and has
    its name now; 0 or -1 with errno: nothing is left. */
 static int write_small(int directory, const char *name, const Small *small, Py_buffer *content, Py_buffer *check,
@@ -692,7 +717,7 @@ static int write_small(int directory, const char *name, const Small *small, Py_b
         int equal = wrote == small->size && got == small->size && memcmp(content->buf, check->buf, size) == 0;
         took(watch, CELL_VERIFYING);
         if (equal)
-            result = (!small->flush || fsync(fd) == 0) && link_unnamed(fd, directory, name) == 0 ? 1 : -1;
+            result = !small->flush || fsync(fd) == 0 ? publish_small(fd, directory, name, small) : -1;
     }
     int number = errno;
     close(fd);
@@ -700,8 +725,8 @@ static int write_small(int directory, const char *name, const Small *small, Py_b
     return result;
 }
 
-/* copy_small(source, target, name, size, mtime_ns, version, noatime, mode, uid, gid, new_mtime_ns, flush, content,
-   check, cells) -> whether the copy has its name now. Both buffers have a byte to spare; `content` holds the file. `cells`
+/* copy_small(source, target, name, size, mtime_ns, version, noatime, mode, uid, gid, new_mtime_ns, flush, replaced,
+   temporary, content, check, cells) -> whether the copy has its name now. Both buffers have a byte to spare; `content` holds the file. `cells`
    (None, or writable) are told what took time. OSError. */
 static PyObject *native_copy_small(PyObject *module, PyObject *arguments)
 {
@@ -711,9 +736,10 @@ static PyObject *native_copy_small(PyObject *module, PyObject *arguments)
     Py_buffer content, check, times = {0};
     PyObject *cells;
     Watch watch = {NULL, 0};
-    if (!PyArg_ParseTuple(arguments, "iiO&LLspIIILpw*w*O:copy_small", &source, &target, PyUnicode_FSConverter, &name,
+    if (!PyArg_ParseTuple(arguments, "iiO&LLspIIILpzzw*w*O:copy_small", &source, &target, PyUnicode_FSConverter, &name,
                           &small.size, &small.mtime, &small.version, &small.noatime, &small.mode, &small.uid,
-                          &small.gid, &small.new_mtime, &small.flush, &content, &check, &cells))
+                          &small.gid, &small.new_mtime, &small.flush, &small.replaced, &small.temporary, &content, &check,
+                          &cells))
         return NULL;
     if (cells != Py_None) {
         if (PyObject_GetBuffer(cells, &times, PyBUF_WRITABLE) < 0) {
@@ -726,7 +752,8 @@ static PyObject *native_copy_small(PyObject *module, PyObject *arguments)
             watch = (Watch){times.buf, instant()};
     }
     const char *text = PyBytes_AS_STRING(name);
-    if (is_name(text) && small.size >= 0 && content.len > small.size && check.len > small.size) {
+    if (is_name(text) && small.size >= 0 && content.len > small.size && check.len > small.size &&
+        (small.replaced == NULL || (small.temporary != NULL && is_name(small.temporary)))) {
         Py_BEGIN_ALLOW_THREADS
         result = read_small(source, text, &small, &content);
         number = errno;
@@ -814,22 +841,25 @@ static PyObject *native_read_expected(PyObject *module, PyObject *arguments)
     return PyBool_FromLong(result);
 }
 
-/* remove_file(directory, name, version) -> whether exactly that file, which was listed with this version, is gone now.
-   Raises OSError. */
+/* remove_file(directory, name, version, source, path) -> whether exactly that file, which was listed with this version, is
+   gone now. Only while nothing stands at `path` below the directory `source`. Raises OSError. */
 static PyObject *native_remove_file(PyObject *module, PyObject *arguments)
 {
-    int directory, result = 0, number = 0;
-    PyObject *name;
+    int directory, source, result = 0, number = 0;
+    PyObject *name, *path;
     const char *version;
-    if (!PyArg_ParseTuple(arguments, "iO&s:remove_file", &directory, PyUnicode_FSConverter, &name, &version))
+    if (!PyArg_ParseTuple(arguments, "iO&siO&:remove_file", &directory, PyUnicode_FSConverter, &name, &version, &source,
+                          PyUnicode_FSConverter, &path))
         return NULL;
-    const char *text = PyBytes_AS_STRING(name);
-    if (is_name(text)) {
+    const char *text = PyBytes_AS_STRING(name), *counterpart = PyBytes_AS_STRING(path);
+    if (is_name(text) && counterpart[0] != '\0' && counterpart[0] != '/') {
         Py_BEGIN_ALLOW_THREADS
         struct stat facts;
         char known[64];
-        result = fstatat(directory, text, &facts, AT_SYMLINK_NOFOLLOW);
-        if (result == 0) {
+        /* Links on the way may be followed here: whatever is found, wherever, nothing is removed. */
+        int absent = fstatat(source, counterpart, &facts, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+        result = absent ? fstatat(directory, text, &facts, AT_SYMLINK_NOFOLLOW) : 0;
+        if (absent && result == 0) {
             version_text(known, sizeof(known), &facts);
             if (!S_ISDIR(facts.st_mode) && strcmp(known, version) == 0)
                 result = unlinkat(directory, text, 0) == 0 ? 1 : -1;
@@ -838,6 +868,7 @@ static PyObject *native_remove_file(PyObject *module, PyObject *arguments)
         Py_END_ALLOW_THREADS
     }
     Py_DECREF(name);
+    Py_DECREF(path);
     if (result < 0) {
         errno = number;
         return PyErr_SetFromErrno(PyExc_OSError);

@@ -54,21 +54,26 @@ def copy_small(
     gid: int,
     new_mtime_ns: int,
     flush: bool,
+    replaced: str | None,
+    temporary: str | None,
     content: memoryview,
     check: memoryview,
     cells: Cells | None,
     /,
 ) -> bool:
-    """Whether a new file `name` in the directory `target` is now what the file of that name in `source` was listed as.
+    """Whether the file `name` in the directory `target` is now what the file of that name in `source` was listed as.
+
+    With `replaced`, an ordinary file of that version has to stand there, and makes room in one step; `temporary` is a name
+    that nobody else uses. Without, nothing may stand there.
 
     It has content and metadata, was read back and compared (and flushed to the disk when `flush`) before it got its
     name. `content` holds the file then; both buffers are longer than it. `cells` are an observer's, a buffer. False, or
     OSError: nothing is there.
     """
 
-def remove_file(directory: int, name: str, version: str, /) -> bool:
-    """Whether exactly that entry, no folder, which was listed with this version, is gone now. False: it is another one.
-    Raises OSError."""
+def remove_file(directory: int, name: str, version: str, source: int, path: str, /) -> bool:
+    """Whether exactly that entry, no folder, which was listed with this version, is gone now. False: it is another one, or
+    something stands at `path` below the directory `source`. Raises OSError."""
 
 def read_expected(
     directory: int,

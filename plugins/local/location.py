@@ -93,9 +93,10 @@ class LocalLocation:
         syscalls = syscalls or Syscalls()
         self._buffers = Buffers()
         self._setter = AttributeSetter(syscalls)
-        self._publisher = Publisher(syscalls, TemporaryNames(settings.execution_id, token))
+        names = TemporaryNames(settings.execution_id, token)
+        self._publisher = Publisher(syscalls, names)
         self._writer = ContentWriter(settings, syscalls, self._buffers)
-        self._quick = QuickCopier(settings, self._handles, self._buffers, syscalls)
+        self._quick = QuickCopier(settings, self._handles, self._buffers, syscalls, names)
         self._euid = os.geteuid()
         self._lock_fd: int | None = None
         # A kind of its own that proves more around each step (a mount) must not be passed by: no short ways.
@@ -270,10 +271,15 @@ class LocalLocation:
 
     # RemovesQuickly
 
-    def quick_remove(self) -> Callable[[Entry], bool] | None:
-        if native is None or self._sync_folders or not self._is_plain:
+    def quick_remove(self, source: Location) -> Callable[[Entry], bool] | None:
+        if (
+            native is None
+            or self._sync_folders
+            or not isinstance(source, LocalLocation)
+            or not (source._is_plain and self._is_plain)
+        ):
             return None
-        return QuickRemover(self._handles, self._settings.observer.cells).remove
+        return QuickRemover(source._handles, self._handles, self._settings.observer.cells).remove
 
     # ChecksQuickly
 

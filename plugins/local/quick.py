@@ -1,4 +1,4 @@
-"""The common case in one go: a small ordinary file that is new at the destination.
+"""The common case in one go: a small ordinary file that is new at the destination, or replaces another.
 
 Nearly all files of a first copy are such, and most of their cost would be Python between system calls. What is
 done, checked and promised is the same as in the general way (publish.py, writing.py, attributes.py), which takes over, with
@@ -23,6 +23,7 @@ from runner.model.task import DigestAlgorithm, Durability, Integrity
 from .content import SMALL_BYTES, Buffers
 from .facts import version_of
 from .handles import Handles
+from .names import TemporaryNames
 from .native import native
 from .syscalls import Syscalls
 
@@ -56,10 +57,15 @@ def _is_small_and_plain(entry: Entry, attributes: Attributes) -> bool:
 
 
 class QuickCopier:
-    """Copies small new files between two local locations, or declines. One thread."""
+    """Copies small files between two local locations, or declines. One thread. Replacing needs the compiled module."""
 
     def __init__(
-        self, settings: OpenSettings, handles: Handles, buffers: Buffers, syscalls: Syscalls
+        self,
+        settings: OpenSettings,
+        handles: Handles,
+        buffers: Buffers,
+        syscalls: Syscalls,
+        names: TemporaryNames,
     ) -> None:
         self.enabled = (
             settings.digest is DigestAlgorithm.XXH3_128
@@ -73,6 +79,7 @@ class QuickCopier:
         self._handles = handles
         self._buffers = buffers
         self._syscalls = syscalls
+        self._names = names
         self._observer = settings.observer
         self._cells = settings.observer.cells
         if native is not None and self.enabled:
@@ -83,8 +90,14 @@ class QuickCopier:
         self._uses_left = 0
         self._plain_folder = False
 
-    def copy(self, source: Handles, throttle: Throttle, noatime: int, entry: Entry) -> Written | None:
+    def copy(
+        self, source: Handles, throttle: Throttle, noatime: int, entry: Entry, replaces: Entry | None
+    ) -> Written | None:
         """The result, or None when this file is not for here. `noatime` is O_NOATIME where it is allowed."""
+        if replaces is not None and (
+            native is None or replaces.kind is not _FILE or replaces.version is None
+        ):
+            return None
         size, mtime_ns, attributes = entry.size_bytes, entry.mtime_ns, entry.attributes
         if (
             size is None
@@ -107,7 +120,7 @@ class QuickCopier:
             return None
         throttle.take(size)
         if native is not None:
-            return self._compiled(source_fd, target_fd, name, entry, noatime)
+            return self._compiled(source_fd, target_fd, name, entry, noatime, replaces)
         view = self._buffers.take()
         try:
             with spent(self._observer, Activity.READING):
@@ -125,7 +138,7 @@ class QuickCopier:
         return Written(size, f"xxh3_128:{digest}")
 
     def _compiled(
-        self, source_fd: int, target_fd: int, name: str, entry: Entry, noatime: int
+        self, source_fd: int, target_fd: int, name: str, entry: Entry, noatime: int, replaces: Entry | None
     ) -> Written | None:
         """The same in one call."""
         size, attributes = entry.size_bytes, entry.attributes
@@ -145,6 +158,8 @@ class QuickCopier:
                 attributes.gid,
                 entry.mtime_ns,
                 self._flush,
+                None if replaces is None else replaces.version,
+                None if replaces is None else self._names.next(),
                 content,
                 check,
                 self._cells,
@@ -272,8 +287,9 @@ def _opened(handles: Handles, folder: str) -> int | None:
 class QuickRemover:
     """Removes files that are as they were listed, or declines. One thread. Needs the compiled module."""
 
-    def __init__(self, handles: Handles, cells: Cells | None) -> None:
-        """`cells`: an observer's."""
+    def __init__(self, source: Handles, handles: Handles, cells: Cells | None) -> None:
+        """`source`: what is there now is not removed here. `cells`: an observer's."""
+        self._source = source
         self._at_hand = _FolderAtHand(handles)
         self._cells = cells
         self._calls = 0
@@ -285,13 +301,13 @@ class QuickRemover:
         if version is None or entry.kind is Kind.DIRECTORY:
             return False
         cut = path.rfind("/") + 1
-        fd = self._at_hand.handle(path[:cut])
-        if fd is None:
+        fd, source_fd = self._at_hand.handle(path[:cut]), self._source.root_fd
+        if fd is None or source_fd is None:
             return False
         self._calls += 1
         began = 0 if self._cells is None or self._calls % _MEASURED else monotonic_ns()
         try:
-            gone: bool = native.remove_file(fd, path[cut:], version)
+            gone: bool = native.remove_file(fd, path[cut:], version, source_fd, path)
             return gone
         except OSError:
             # Whatever it was, the general way meets it again and says it precisely.

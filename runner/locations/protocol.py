@@ -205,8 +205,9 @@ class CopiesFrom(Protocol):
         ...
 
 
-QuickCopy = Callable[[Entry], Written | None]
-"""Copies one new file; None, and nothing done, when `copy` has to do it. Raises EntryError(CANCELLED) only."""
+QuickCopy = Callable[[Entry, Entry | None], Written | None]
+"""(file of the source, what it replaces): copies one file; None, and nothing done, when `copy` has to do it. Raises
+EntryError(CANCELLED) only."""
 
 
 @runtime_checkable
@@ -214,8 +215,8 @@ class CopiesQuickly(Protocol):
     """Role, beside CopiesFrom: a short way for the most frequent case."""
 
     def quick_copy(self, source: Location, throttle: Throttle) -> QuickCopy | None:
-        """Of the same effect as `copy` of an entry with itself as the target and nothing to replace; None when there
-        is no such way from that source."""
+        """Of the same effect as `copy` of an entry with itself as the target; None when there is no such way from that
+        source."""
         ...
 
 
@@ -283,9 +284,9 @@ Scan = Callable[[str, Callable[[Entry], bool] | None], Iterator[Entry | Problem]
 class RemovesQuickly(Protocol):
     """Role: a short way for the most frequent case."""
 
-    def quick_remove(self) -> Callable[[Entry], bool] | None:
-        """A function of the same effect as `remove` for what is as it was listed; its False: nothing was done, and
-        `remove` has to do it. None when there is no such way."""
+    def quick_remove(self, source: Location) -> Callable[[Entry], bool] | None:
+        """A function of the same effect as `remove` for what is as it was listed while `source` has nothing at its path;
+        its False: nothing was done, and it has to be looked at. None when there is no such way beside that source."""
         ...
 
 

@@ -33,6 +33,7 @@ from runner.transfer.quarantine import quarantine_path
 
 # Asked of every action: a member costs five times as much to look up through its class.
 _COPY = ActionKind.COPY
+_REPLACE = ActionKind.REPLACE
 _DELETE = ActionKind.DELETE
 
 RESTRICTED = Attributes(mode=0o700)
@@ -86,7 +87,9 @@ class Performer:
         self._copies = (
             destination if isinstance(destination, CopiesFrom) and destination.copies_from(source) else None
         )
-        self._quick_remove = destination.quick_remove() if isinstance(destination, RemovesQuickly) else None
+        self._quick_remove = (
+            destination.quick_remove(source) if isinstance(destination, RemovesQuickly) else None
+        )
         self._quick_copy = (
             destination.quick_copy(source, throttle)
             if isinstance(destination, CopiesQuickly) and self._copies is not None and settings.sets_mtime
@@ -112,14 +115,14 @@ class Performer:
         }
 
     def perform_quickly(self, action: Action, began: float) -> Outcome | None:
-        """The outcome of a first attempt the short way, where there is one: of the copy of a new file, or the removal of
-        what is no folder. None: nothing was done, and `perform` has to do it. `began`: a monotonic time."""
+        """The outcome of a first attempt the short way, where there is one: of the copy of a file, or the removal of what
+        is no folder. None: nothing was done, and `perform` has to do it. `began`: a monotonic time."""
         kind = action.kind
         written: Written | None = None
-        if kind is _COPY:
-            if self._quick_copy is not None and action.destination is None and action.source is not None:
+        if kind is _COPY or kind is _REPLACE:
+            if self._quick_copy is not None and action.source is not None:
                 try:
-                    written = self._quick_copy(action.source)
+                    written = self._quick_copy(action.source, action.destination)
                 except EntryError:
                     return None
         elif kind is _DELETE and self._quick_remove is not None and action.destination is not None:

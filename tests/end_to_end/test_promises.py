@@ -119,6 +119,25 @@ def test_a_deletion_is_stale_when_the_file_returns(project: Project) -> None:
     assert not (project.destination / "d1" / "f00001").exists()
 
 
+def test_of_many_deletions_those_are_stale_whose_files_return(project: Project) -> None:
+    """In one folder, in any place of the order: no short way passes the look at the source by."""
+    fill(project.source)
+    for number in range(60):
+        (project.source / "d0" / f"many{number:02}").write_bytes(b"x")
+    project.configure(options={"preserve_deleted_files": "remove"}, guards={"max_deletions": "unlimited"})
+    project.run("run")
+    for number in range(60):
+        (project.source / "d0" / f"many{number:02}").unlink()
+    project.run("plan", "t", "-o", "p.jsonl")
+    back = [f"many{number:02}" for number in (0, 1, 31, 32, 33, 59)]
+    for name in back:
+        (project.source / "d0" / name).write_bytes(b"back")
+    report = project.run("apply", "p.jsonl", "--json", expect=4).json
+    stale = [row["path"] for row in project.outcomes(report) if row["status"] == "stale"]
+    assert sorted(stale) == [f"d0/{name}" for name in back]
+    assert sorted(path.name for path in (project.destination / "d0").glob("many*")) == back
+
+
 def test_a_plan_for_another_configuration_is_refused(project: Project) -> None:
     fill(project.source)
     project.run("plan", "t", "-o", "p.jsonl")

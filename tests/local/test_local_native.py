@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from local_support import THROTTLE, open_at
+from runner_plugins.local.facts import version_of
 from runner_plugins.local.native import PURE_PYTHON, native
 
 from runner.locations.protocol import EqualFiles
@@ -90,7 +92,9 @@ def test_a_copy_takes_plain_names_only(tmp_path: Path, name: str) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         buffers = memoryview(bytearray(100)), memoryview(bytearray(100))
-        done = native.copy_small(fd, fd, name, 1, 0, "0:0", False, 0o600, 0, 0, 0, False, *buffers, None)
+        done = native.copy_small(
+            fd, fd, name, 1, 0, "0:0", False, 0o600, 0, 0, 0, False, None, None, *buffers, None
+        )
     finally:
         os.close(fd)
     assert done is False
@@ -173,10 +177,11 @@ def test_the_short_check_finds_what_is_exactly_as_expected_and_nothing_else(
 def test_the_short_removal_takes_only_what_was_listed(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "f").write_bytes(b"1")
-    location = open_at(tmp_path, create=True)
+    (tmp_path.parent / "source").mkdir()
+    location, source = open_at(tmp_path, create=True), open_at(tmp_path.parent / "source")
     listed = location.stat("a/f")
     assert listed is not None
-    remove = location.quick_remove()
+    remove = location.quick_remove(source)
     assert remove is not None
     (tmp_path / "a" / "f").write_bytes(b"2")
     assert not remove(listed)
@@ -189,3 +194,119 @@ def test_the_short_removal_takes_only_what_was_listed(tmp_path: Path) -> None:
     folder = location.stat("a/")
     assert folder is not None
     assert not remove(folder)
+
+
+@needs_native
+@pytest.mark.parametrize("kind", ["a file", "a folder", "a dangling link", "a folder that is a link"])
+def test_the_short_removal_leaves_what_the_source_has_again(tmp_path: Path, kind: str) -> None:
+    """Each time, not only when the folder comes up first."""
+    for name in ("src/a", "dst/a", "far"):
+        (tmp_path / name).mkdir(parents=True)
+    names = [f"f{number:02}" for number in range(50)]
+    for name in names:
+        (tmp_path / "dst" / "a" / name).write_bytes(b"1")
+    source, location = open_at(tmp_path / "src"), open_at(tmp_path / "dst", create=True)
+    remove = location.quick_remove(source)
+    assert remove is not None
+    listed = [location.stat(f"a/{name}") for name in names]
+    for entry in listed[:20]:
+        assert entry is not None
+        assert remove(entry)
+    counterpart = tmp_path / "src" / "a" / names[20]
+    if kind == "a file":
+        counterpart.write_bytes(b"")
+    elif kind == "a folder":
+        counterpart.mkdir()
+    elif kind == "a dangling link":
+        counterpart.symlink_to("nowhere")
+    else:
+        (tmp_path / "far" / names[20]).write_bytes(b"")
+        (tmp_path / "src" / "a").rmdir()
+        (tmp_path / "src" / "a").symlink_to(tmp_path / "far")
+    assert listed[20] is not None
+    assert listed[21] is not None
+    assert not remove(listed[20])
+    assert remove(listed[21])
+    assert sorted(os.listdir(tmp_path / "dst" / "a")) == [names[20], *names[22:]]
+
+
+# -- replacing a file ----------------------------------------------------------------------------------------------
+
+
+def _replace(folder: Path, version: str, temporary: str | None = "draft", size: int = 3) -> bool:
+    """`new/f` over `old/f`, where that is of this version."""
+    assert native is not None
+    fds = [os.open(folder / name, os.O_RDONLY) for name in ("new", "old")]
+    try:
+        facts = (folder / "new" / "f").stat()
+        buffers = memoryview(bytearray(100)), memoryview(bytearray(100))
+        return native.copy_small(
+            *fds, "f", size, facts.st_mtime_ns, version_of(facts), False, 0o640, os.geteuid(), os.getegid(),
+            7_000_000_001, False, version, temporary, *buffers, None,
+        )  # fmt: skip
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    for name, content in (("new", b"new"), ("old", b"old!")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_bytes(content)
+    return tmp_path
+
+
+@needs_native
+def test_a_file_makes_room_in_one_step(two: Path) -> None:
+    os.link(two / "old" / "f", two / "other name")
+    assert _replace(two, version_of((two / "old" / "f").stat()))
+    facts = (two / "old" / "f").stat()
+    assert (two / "old" / "f").read_bytes() == b"new"
+    assert (facts.st_mtime_ns, stat.S_IMODE(facts.st_mode), facts.st_nlink) == (7_000_000_001, 0o640, 1)
+    assert (two / "other name").read_bytes() == b"old!"
+    assert os.listdir(two / "old") == ["f"]
+
+
+@needs_native
+@pytest.mark.parametrize("there", ["another file", "written to", "a link", "a folder", "nothing"])
+def test_what_is_not_as_expected_is_not_replaced(two: Path, there: str) -> None:
+    target = two / "old" / "f"
+    version = version_of(target.stat())
+    before = target.stat().st_ctime_ns
+    target.unlink() if there != "written to" else None
+    if there == "another file":
+        target.write_bytes(b"old!")
+    elif there == "written to":
+        while target.stat().st_ctime_ns == before:  # the clock of the file system has steps
+            target.write_bytes(b"now!")
+    elif there == "a link":
+        (two / "elsewhere").write_bytes(b"old!")
+        target.symlink_to(two / "elsewhere")
+    elif there == "a folder":
+        target.mkdir()
+    try:
+        done = _replace(two, version)
+    except OSError as error:
+        assert isinstance(error, FileNotFoundError)
+        assert there == "nothing"
+        done = False
+    assert done is False
+    names = os.listdir(two / "old")
+    assert names == ([] if there == "nothing" else ["f"])
+    if there in ("another file", "a link"):
+        assert target.read_bytes() == b"old!"
+
+
+@needs_native
+def test_a_name_of_somebody_else_is_left_alone(two: Path) -> None:
+    (two / "old" / "draft").write_bytes(b"somebody's")
+    version = version_of((two / "old" / "f").stat())
+    with pytest.raises(FileExistsError):
+        _replace(two, version)
+    assert (two / "old" / "draft").read_bytes() == b"somebody's"
+    assert (two / "old" / "f").read_bytes() == b"old!"
+    for temporary in (None, "", ".", "..", "a/b", "../x"):
+        assert _replace(two, version, temporary) is False
+    assert _replace(two, version, "mine", size=4) is False
+    assert sorted(os.listdir(two / "old")) == ["draft", "f"]

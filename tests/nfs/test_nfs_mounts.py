@@ -80,7 +80,7 @@ def test_no_short_way_passes_the_proofs_by(stand_in: StandIn, tmp_path: Path) ->
         for source, destination in ((mount, mount), (plain, mount), (mount, plain)):
             assert destination.quick_copy(source, FREE) is None
             assert destination.lists_beside(source, equal) is None
-        assert mount.quick_remove() is None
+            assert destination.quick_remove(source) is None
         assert mount.quick_check() is None
 
 
