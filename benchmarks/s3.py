@@ -105,7 +105,7 @@ def main() -> None:
         shutil.rmtree(folder)
     print("\n" + text)
     if arguments.write:
-        write_section(arguments.write, "s3", text)
+        write_section(arguments.write, section_of(arguments)[0], text)
 
 
 @contextmanager
@@ -285,12 +285,21 @@ def drop(on: Contest, work: Work) -> None:
 # -- the page --------------------------------------------------------------------------------------------------------
 
 
+def section_of(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Which section of the page this is, and its title: jobs that are measured alone stand alone."""
+    if arguments.files:
+        return "s3", "Amazon S3 and its like"
+    if arguments.many:
+        return "s3-many", "Amazon S3: very many objects"
+    return "s3-large", "Amazon S3: one large object"
+
+
 def page(on: Contest, folder: Path, arguments: argparse.Namespace) -> str:
     words = (
         f"--files {arguments.files} --many {arguments.many} --big {arguments.big} --rounds {arguments.rounds}"
     )
     pieces = [
-        "## Amazon S3 and its like",
+        f"## {section_of(arguments)[1]}",
         "",
         "MiniStack on the loopback (one thread, in memory), all contestants with "
         f"{arguments.concurrency} requests at once where they can be told; medians of {arguments.rounds} interleaved "

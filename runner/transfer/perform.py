@@ -140,8 +140,7 @@ class Performer:
     def perform_many(self, actions: Sequence[Action]) -> Iterator[Outcome]:
         """The outcomes of copies and replacements of files, in their order; what may be tried again is tried one by
         one."""
-        with spent(self.observer, Activity.WRITING):
-            yield from self._performed_together(actions)
+        return observed(self._performed_together(actions), self.observer, Activity.WRITING)
 
     def _performed_together(self, actions: Sequence[Action]) -> Iterator[Outcome]:
         assert self._many is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,7 +20,7 @@ from benchmarks.data import change, grow, grow_big, grow_flat, grow_wide, stats_
 from benchmarks.jobs import jobs
 from benchmarks.page import write_section
 from benchmarks.results import Ratio, ratios, tables
-from benchmarks.s3 import Contest
+from benchmarks.s3 import Contest, section_of
 from benchmarks.s3_peers import Contestant as S3Contestant
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,14 @@ def test_a_section_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
     assert page.read_text() == (
         "<!-- one: begin -->\nthird\n<!-- one: end -->\n\n<!-- two: begin -->\nsecond\n<!-- two: end -->\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "many", "big", "section"),
+    [(10, 5, 1, "s3"), (10, 0, 0, "s3"), (0, 5, 1, "s3-many"), (0, 0, 1, "s3-large")],
+)
+def test_jobs_that_are_measured_alone_stand_alone(files: int, many: int, big: int, section: str) -> None:
+    assert section_of(Namespace(files=files, many=many, big=big))[0] == section
 
 
 def test_what_differs_is_told() -> None:
