@@ -13,7 +13,7 @@ from runner.errors import EntryCode, EntryError
 from runner.inventory.patience import patient_scan
 from runner.locations.pair import IMPATIENT, Patience
 from runner.locations.protocol import Location, Scan
-from runner.model.entry import Entry, Problem, path_before, path_bytes
+from runner.model.entry import Entry, Phase, Problem, path_before, path_bytes
 from runner.model.wire import decode_line, encode_line
 
 Found = Entry | Problem
@@ -35,12 +35,14 @@ def inventory(
     A folder that cannot be listed now is asked for again as `patience` allows. `on_entries` hears the running count
     every 2,000 entries.
     `scan` takes the place of the location's own.
+    A path that comes twice is a problem the second time: nothing is deleted then.
     Raises EntryError(INTERNAL) when the driver breaks the order it promises: nothing may be decided on that.
     """
     stream = patient_scan(location, prefix, descend, patience, scan)
     if not location.capabilities.sorted_scan:
         stream = sort_externally(stream)
     previous = ""
+    last: Found | None = None
     count = 0
     for found in stream:
         path = found.path
@@ -54,7 +56,11 @@ def inventory(
                 path,
                 f"the listing is out of order: {path!r} came after {previous!r}; nothing was decided on it",
             )
+        if path == previous and path and isinstance(found, Entry) and isinstance(last, Entry):
+            # Replaced while it was listed, or a storage that knows two of one name: which one is meant is unknown.
+            found = Problem(path, Phase.PREPARING, EntryCode.NOT_LISTED, "the listing gives this name twice")
         previous = path
+        last = found
         count += 1
         if on_entries is not None and count % 2_000 == 0:
             on_entries(count)

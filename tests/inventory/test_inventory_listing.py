@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,35 @@ def test_a_driver_that_lists_in_any_order_is_sorted() -> None:
     found = list(inventory(memory_location(built, UNSORTED), None))
     assert [one.path for one in found] == [one.path for one in expected]
     assert [one.path for one in found] == sorted((one.path for one in found), key=path_bytes)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("path", ["a", "a/"])
+def test_a_path_that_comes_twice_is_a_problem(path: str, in_order: bool) -> None:
+    """Of the second one it would be said that the other side lacks it."""
+    kind = Kind.DIRECTORY if path.endswith("/") else Kind.FILE
+    again = [
+        Entry("", Kind.DIRECTORY),
+        Entry(path, kind),
+        Problem(path, Phase.PREPARING, EntryCode.NOT_LISTED, ""),
+    ]
+    promised = msgspec.structs.replace(memory_location(tree({}).memory()).capabilities, sorted_scan=in_order)
+
+    class Liar:
+        capabilities = promised
+
+        def __init__(self, found: list[Entry | Problem]) -> None:
+            self._found = found
+
+        def scan(self, prefix: str, descend: object) -> Iterator[Entry | Problem]:
+            yield from self._found
+
+    assert list(inventory(Liar(again), None)) == again  # type: ignore[arg-type]
+    twice = [*again[:2], Entry(path, kind, size_bytes=1)]
+    *whole, problem = inventory(Liar(twice), None)  # type: ignore[arg-type]
+    assert whole == again[:2]
+    assert isinstance(problem, Problem)
+    assert (problem.path, problem.code) == (path, EntryCode.NOT_LISTED)
 
 
 def test_a_driver_that_breaks_its_word_is_stopped() -> None:
