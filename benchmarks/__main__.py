@@ -70,11 +70,18 @@ def main() -> int:
         if where is None:
             print(f"{name}: left out, --disk names no folder", flush=True)
             continue
+        lacking = job.lacks()
+        if lacking is not None:
+            print(f"{name}: left out, {lacking}", flush=True)
+            continue
         try:
             document[name] = held(job, where, arguments.scale, arguments.rounds)
-        except WrongResult as error:
+        except (WrongResult, subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print(f"{name}: stopped", file=sys.stderr)
+            return 130
         if arguments.write:
             merge(docs / "benchmarks.json", name, document[name])
             render(docs, list(every))
@@ -93,8 +100,10 @@ def held(job: Job, where: Path, scale: float, rounds: int) -> Document:
         times = compete(job, ground, competing, rounds, lambda line: print(line, flush=True))
         return result_of(job, data, file_system_of(folder), competing, absent, times, folder)
     finally:
-        job.finish(ground)
-        shutil.rmtree(folder)
+        try:
+            job.finish(ground)
+        finally:
+            shutil.rmtree(folder)
 
 
 def default_folder() -> Path:

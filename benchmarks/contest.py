@@ -19,7 +19,8 @@ _TIMEOUT_SECONDS = 900
 
 @dataclass(frozen=True)
 class Contestant:
-    """A command, run in the ground's folder. `target`: the runner's time may be this many times this one's.
+    """A command, run in the ground's folder. `target`: the runner's time may be this many times this one's; where
+    memory is measured, the bytes this one may hold.
 
     `exact` False: it carries all content, but not all metadata (rclone leaves out modes).
     """
@@ -55,6 +56,8 @@ class Job:
     contestant's first one and raises WrongResult; `finish` undoes what removing the folder would not.
 
     `measures`: seconds, or bytes of memory. `beside_first`: the first is not the runner but what all are held against.
+    `grows_from`: the job on fewer files, and how many times its memory this one's may be. `lacks`: what is missing
+    here for this job, in words; None: nothing.
     """
 
     name: str
@@ -67,6 +70,8 @@ class Job:
     measures: str = "seconds"
     beside_first: bool = False
     needs_disk: bool = False
+    grows_from: tuple[str, float] | None = None
+    lacks: Callable[[], str | None] = lambda: None
 
 
 @dataclass
@@ -98,7 +103,7 @@ def compete(
         for one in [*competing[number % len(competing) :], *competing[: number % len(competing)]]:
             job.before(ground)
             if job.measures == "bytes":
-                peak = peak_memory(one.command, ground.folder, {})
+                peak = peak_memory(one.command, ground.folder, {}, _TIMEOUT_SECONDS)
                 times[one.name].peak_bytes.append(peak)
                 tell(f"{job.name}, round {number + 1}: {one.name} {peak / 1e6:.1f} MB")
             else:

@@ -11,6 +11,7 @@ LEAST_BYTES, MOST_BYTES = 1_000, 21_000
 TINY_BYTES = 64
 FILES_PER_FOLDER = 100
 FOLDERS_PER_FOLDER = 50
+LEVELS = 400
 _POOL_BYTES = 1 << 20
 _EPOCH_NS = 1_700_000_000_000_000_000
 
@@ -22,7 +23,10 @@ def place_of(number: int) -> str:
 
 
 def grow(root: Path, files: int, seed: int, *, tiny: bool = False) -> int:
-    """Make `files` files of about 11 KB each (`tiny`: of 64 bytes); returns how many bytes they hold."""
+    """Make `files` files of about 11 KB each; returns how many bytes they hold.
+
+    `tiny`: every second holds 64 bytes and the others none. A page of memory for each of two million would be 8 GB.
+    """
     dice = random.Random(seed)
     pool = dice.randbytes(_POOL_BYTES)
     total = 0
@@ -31,7 +35,7 @@ def grow(root: Path, files: int, seed: int, *, tiny: bool = False) -> int:
         path = root / place_of(number)
         if number % FILES_PER_FOLDER == 0:
             path.parent.mkdir(parents=True)
-        size = TINY_BYTES if tiny else dice.randint(LEAST_BYTES, MOST_BYTES)
+        size = TINY_BYTES * (1 - number % 2) if tiny else dice.randint(LEAST_BYTES, MOST_BYTES)
         offset = dice.randrange(_POOL_BYTES - size)
         _write(str(path), pool[offset : offset + size], _EPOCH_NS + number)
         total += size
@@ -72,6 +76,18 @@ def grow_wide(root: Path, folders: int) -> None:
         path = f"{root}/d{number // 100:05d}/s{number % 100:02d}"
         os.makedirs(path)
         _write(path + "/file", b"%064d" % number, _EPOCH_NS + number)
+    _age_folders(root)
+
+
+def grow_deep(root: Path, chains: int) -> None:
+    """Chains of folders, one within the other, a small file in each: as deep as every tool's paths can be."""
+    root.mkdir(parents=True)
+    for chain in range(chains):
+        path = f"{root}/c{chain:03d}"
+        for level in range(LEVELS):
+            os.mkdir(path)
+            _write(path + "/file", b"%064d" % level, _EPOCH_NS + level)
+            path += "/d"
     _age_folders(root)
 
 

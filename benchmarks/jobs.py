@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -20,9 +22,21 @@ from benchmarks.contest import (
     runner_command,
     same_content,
 )
-from benchmarks.data import change, grow, grow_big, grow_flat, grow_wide, place_of, stats_of
+from benchmarks.data import (
+    LEVELS,
+    change,
+    grow,
+    grow_big,
+    grow_deep,
+    grow_flat,
+    grow_wide,
+    place_of,
+    stats_of,
+)
 
 SMALL, MANY, BIG_BYTES = 100_000, 1_000_000, 4 << 30
+_CHAINS = 50
+_MEMORY_BYTES, _MEMORY_GROWTH = 200e6, 1.3
 _CHANGED_STEP = 100
 _TASKS = 200
 
@@ -49,15 +63,27 @@ def jobs() -> list[Job]:
         ),
         Job(
             "big-file-reflink", "One file of 1 and of 4 GiB, on a disk that shares blocks (XFS)", _big_shared,
-            _sharing, _nothing_there_shared, finish=_unmounted, beside_first=True, needs_disk=True,
+            _sharing, _nothing_there_shared, _shared_content, _unmounted, beside_first=True, needs_disk=True,
+            lacks=_no_file_system,
         ),
         Job("delete", "100,000 files to delete", _small, _deleting, _all_there, _gone),
         Job("flat", "First copy of one folder with 200,000 files", _flat, _shaped, _nothing_there, same_content),
         Job("wide", "First copy of 200,000 folders with a file each", _wide, _shaped, _nothing_there, same_content),
+        Job("deep", "First copy of chains of 400 folders", _deep, _shaped, _nothing_there, same_content),
         Job("startup", "From nothing to an answer", _little, _starting, beside_first=True),
-        Job("memory-100k", "Memory at 100,000 files", _small, _weighed, _nothing_there, measures="bytes"),
-        Job("memory-1m", "Memory at 1,000,000 files", _many, _weighed, _nothing_there, measures="bytes"),
-        Job("memory-1m-no-op", "Memory at 1,000,000 files, nothing to do", _many, _weighed, measures="bytes"),
+        Job("memory-100k", "Memory at 100,000 files", _small, _weighed, _nothing_there, _untouched, measures="bytes"),
+        Job(
+            "memory-1m", "Memory at 1,000,000 files", _many_new, _weighed, _nothing_there, _untouched,
+            measures="bytes", grows_from=("memory-100k", _MEMORY_GROWTH),
+        ),
+        Job(
+            "memory-100k-no-op", "Memory at 100,000 files, nothing to do", _small_twice, _weighed,
+            check=_untouched, measures="bytes",
+        ),
+        Job(
+            "memory-1m-no-op", "Memory at 1,000,000 files, nothing to do", _many, _weighed,
+            check=_untouched, measures="bytes", grows_from=("memory-100k-no-op", _MEMORY_GROWTH),
+        ),
     ]  # fmt: skip
 
 
@@ -92,12 +118,23 @@ def _small(ground: Ground) -> str:
     return f"{files:,} files of {size / files / 1000:.1f} KB on average, 100 a folder"
 
 
-def _many(ground: Ground) -> str:
+def _small_twice(ground: Ground) -> str:
+    what = _small(ground)
+    _twin(ground)
+    return what
+
+
+def _many_new(ground: Ground) -> str:
     _configure(ground)
     files = ground.sized(MANY)
     grow(ground.source, files, 2, tiny=True)
+    return f"{files:,} files, every second of 64 bytes and the others empty, 100 a folder"
+
+
+def _many(ground: Ground) -> str:
+    what = _many_new(ground)
     _twin(ground)
-    return f"{files:,} files of 64 bytes, 100 a folder"
+    return what
 
 
 def _many_changed(ground: Ground) -> str:
@@ -144,6 +181,20 @@ def _big_shared(ground: Ground) -> str:
     return f"{size / (4 << 30):.2f} and {size / (1 << 30):.2f} GiB"
 
 
+def _no_file_system() -> str | None:
+    if os.geteuid() != 0:
+        return "only root may mount a file system that shares blocks"
+    return None if shutil.which("mkfs.xfs") else "mkfs.xfs is not installed"
+
+
+def _shared_content(ground: Ground, contestant: Contestant) -> None:
+    name = "quarter" if "1 GiB" in contestant.name else "whole"
+    wanted, found = (ground.folder / "disk" / end / "big" for end in (name, f"{name}-copy"))
+    if not found.is_file() or not filecmp.cmp(wanted, found, shallow=False):
+        raise WrongResult(f"{contestant.name}: {found.name} is not what the source holds")
+    _alike(contestant, wanted.parent, found.parent)
+
+
 def _unmounted(ground: Ground) -> None:
     if os.path.ismount(ground.folder / "disk"):
         subprocess.run(["umount", str(ground.folder / "disk")], check=True, timeout=60)
@@ -177,6 +228,13 @@ def _wide(ground: Ground) -> str:
     folders = ground.sized(2 * SMALL)
     grow_wide(ground.source, folders)
     return f"{folders:,} folders with a file of 64 bytes"
+
+
+def _deep(ground: Ground) -> str:
+    _configure(ground)
+    chains = ground.sized(_CHAINS)
+    grow_deep(ground.source, chains)
+    return f"{chains} chains of {LEVELS} folders, a file of 64 bytes in each folder"
 
 
 def _little(ground: Ground) -> str:
@@ -293,7 +351,7 @@ def _starting(ground: Ground) -> list[Contestant]:
 
 
 def _weighed(ground: Ground) -> list[Contestant]:
-    return [Contestant(RUNNER, runner_command("run", "plain", "-q"))]
+    return [Contestant(RUNNER, runner_command("run", "plain", "-q"), _MEMORY_BYTES)]
 
 
 # -- before and after --------------------------------------------------------------------------------------------
@@ -334,8 +392,12 @@ def _changed_after(ground: Ground, contestant: Contestant) -> None:
 
 
 def _untouched(ground: Ground, contestant: Contestant) -> None:
-    if stats_of(ground.source) != stats_of(ground.destination):
-        raise WrongResult(f"{contestant.name}: the destination is not the source any more")
+    _alike(contestant, ground.source, ground.destination)
+
+
+def _alike(contestant: Contestant, source: Path, destination: Path) -> None:
+    if not destination.is_dir() or stats_of(source) != stats_of(destination):
+        raise WrongResult(f"{contestant.name}: the destination is not the source")
 
 
 def _twin(ground: Ground) -> None:

@@ -48,6 +48,7 @@ def result_of(
         "place": place,
         "measures": job.measures,
         "beside_first": job.beside_first,
+        "grows_from": job.grows_from,
         "machine": machine(),
         "absent": list(absent),
         "contestants": [
@@ -116,14 +117,34 @@ def tables(document: Document, order: Sequence[str]) -> str:
     pieces = []
     for name in order:
         if name in document:
-            pieces.append(_table(name, document[name]))
+            pieces.append(_table(name, document[name]) + _growth(document, document[name]))
     return "\n\n".join(pieces)
+
+
+def _growth(document: Document, result: Document) -> str:
+    """A line below the table of a job whose memory is held against that of a job on fewer files."""
+    if not result.get("grows_from"):
+        return ""
+    base, most = result["grows_from"]
+    if base not in document:
+        return ""
+    larger, smaller = (value_of(one, one["contestants"][0]) for one in (result, document[base]))
+    growth = larger / smaller
+    return (
+        f"\n- {growth:.2f} times that of `{base}`; target {most:.2f} {'met' if growth <= most else 'not met'}"
+    )
+
+
+def _memory_row(result: Document, one: Document) -> str:
+    peak, most = value_of(result, one), one["target"]
+    target = "" if most is None else f"{most / 1e6:.0f} MB {'met' if peak <= most else 'not met'}"
+    return f"| {one['name']} | {peak / 1e6:.1f} MB | {target} |"
 
 
 def _table(name: str, result: Document) -> str:
     if result["measures"] == "bytes":
-        head = ["| | peak of all processes together (PSS) |", "|---|---|"]
-        rows = [f"| {one['name']} | {value_of(result, one) / 1e6:.1f} MB |" for one in result["contestants"]]
+        head = ["| | peak of all processes together (PSS) | target |", "|---|---|---|"]
+        rows = [_memory_row(result, one) for one in result["contestants"]]
     else:
         against = "beside the first" if result["beside_first"] else "sync-runner / this"
         head = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import signal
 import subprocess
 import threading
 import time
@@ -32,39 +34,25 @@ def run(
 ) -> Spent:
     """Run a command to its end in `folder`. `server`: the process id of the server it speaks to, if any.
 
-    Raises CalledProcessError; after `timeout` seconds the command is killed.
+    Raises CalledProcessError; TimeoutExpired after `timeout` seconds. Nothing it began outlives it in either case,
+    nor when somebody stops the benchmark.
     """
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     served = _processor_seconds(server)
     began = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=folder, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
-    )
-    # A wait with a time limit looks only every 50 ms: too coarse for what takes 20.
-    limit = threading.Timer(timeout, process.kill)
-    limit.start()
-    try:
-        status = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        limit.cancel()
+    _wait(_begin(command, folder, environment), timeout)
     wall = time.perf_counter() - began
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if status != 0:
-        raise subprocess.CalledProcessError(status, list(command))
     processor = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
     return Spent(wall, processor, _processor_seconds(server) - served)
 
 
-def peak_memory(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int:
+def peak_memory(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float = 3600
+) -> int:
     """The most bytes all processes of a command held together: sums of PSS (shared pages counted once), looked at
-    every 50 ms."""
-    process = subprocess.Popen(
-        command, cwd=folder, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
-    )
+    every 50 ms. Raises as `run` does."""
+    process = _begin(command, folder, environment)
     ended = threading.Event()
     peak = 0
 
@@ -76,13 +64,51 @@ def peak_memory(command: Sequence[str], folder: Path, environment: Mapping[str, 
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        status = process.wait()
+        _wait(process, timeout)
     finally:
         ended.set()
         watcher.join()
-    if status != 0:
-        raise SystemExit(f"{command[0]} ended with {status}")
     return peak
+
+
+def _begin(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """In a process group of its own, so that all of it can be ended."""
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> None:
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _end(process)
+
+    # A wait with a time limit looks only every 50 ms: too coarse for what takes 20.
+    limit = threading.Timer(timeout, end)
+    limit.start()
+    try:
+        status = process.wait()
+    except BaseException:
+        _end(process)
+        process.wait()
+        raise
+    finally:
+        limit.cancel()
+    if late.is_set():
+        raise subprocess.TimeoutExpired(process.args, timeout)
+    if status != 0:
+        raise subprocess.CalledProcessError(status, process.args)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def family(process: int) -> list[int]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
+import stat
 import subprocess
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,12 +21,23 @@ from servers.process import module, program
 from benchmarks import __main__ as command
 from benchmarks.chart import chart
 from benchmarks.contest import Contestant, Ground, Job, WrongResult, compete, same_content
-from benchmarks.data import change, grow, grow_big, grow_flat, grow_wide, stats_of
+from benchmarks.data import (
+    LEVELS,
+    TINY_BYTES,
+    change,
+    grow,
+    grow_big,
+    grow_deep,
+    grow_flat,
+    grow_wide,
+    stats_of,
+)
 from benchmarks.jobs import jobs
 from benchmarks.page import write_section
 from benchmarks.results import Ratio, ratios, tables
 from benchmarks.s3 import Contest, section_of
 from benchmarks.s3_peers import Contestant as S3Contestant
+from benchmarks.watch import peak_memory, run
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -156,6 +172,68 @@ def test_rounds_are_interleaved_and_each_begins_with_another(tmp_path: Path) -> 
     assert all(len(one.wall) == len(one.processor) == 2 for one in times.values())
 
 
+@pytest.mark.parametrize("measure", [partial(run, server=None), peak_memory])
+def test_nothing_outlives_a_command_that_takes_too_long(tmp_path: Path, measure: Any) -> None:
+    """What it began holds the pipe open as long as it lives."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0):
+        with pytest.raises(subprocess.TimeoutExpired):
+            measure(("sh", "-c", "(echo begun; exec sleep 60) > pipe & wait"), tmp_path, {}, timeout=0.3)
+        assert select.select([descriptor], [], [], 10)[0]
+        assert os.read(descriptor, 100) == b"begun\n"
+        assert select.select([descriptor], [], [], 10)[0], "something still holds the pipe"
+        assert os.read(descriptor, 100) == b""
+
+
+@pytest.mark.parametrize(
+    ("description", "script", "status", "said"),
+    [
+        ("a result that is wrong", "mkdir -p dst", 1, "the destination is not the source"),
+        ("a command that fails", "exit 3", 1, "exit status 3"),
+        ("all is well", COPY, 0, ""),
+    ],
+)
+def test_the_command_says_in_a_line_what_went_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    description: str, script: str, status: int, said: str,
+) -> None:  # fmt: skip
+    def prepare(ground: Ground) -> str:
+        grow(ground.source, 3, 1)
+        return "3 files"
+
+    job = Job("job", "A job", prepare, lambda _: [_contestant("one", script)], check=same_content)
+    monkeypatch.setattr(command, "jobs", lambda: [job])
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--check", "--folder", str(tmp_path)])
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert command.main() == status, description
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    error = capsys.readouterr().err
+    assert (said in error) if said else (error == "")
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_lacking_leaves_a_job_out_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def prepare(_: Ground) -> str:
+        raise AssertionError("prepared nevertheless")
+
+    job = Job("job", "A job", prepare, lambda _: [], lacks=lambda: "there is no moon")
+    monkeypatch.setattr(command, "jobs", lambda: [job])
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--folder", str(tmp_path)])
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert command.main() == 0
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert "job: left out, there is no moon" in capsys.readouterr().out
+
+
 def test_the_scratch_folder_goes_whatever_happens(tmp_path: Path) -> None:
     def fails(_: Ground) -> str:
         raise RuntimeError("no data")
@@ -184,6 +262,11 @@ def test_data_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     grow_wide(tmp_path / "wide", 110)
     assert len(stats_of(tmp_path / "flat")) == 10
     assert len(stats_of(tmp_path / "wide")) == 2 + 110 + 110
+    grow_deep(tmp_path / "deep", 2)
+    assert len(stats_of(tmp_path / "deep")) == 2 * LEVELS * 2
+    grow(tmp_path / "tiny", 10, 1, tiny=True)
+    sizes = [size for mode, size, _ in stats_of(tmp_path / "tiny").values() if stat.S_ISREG(mode)]
+    assert sorted(sizes) == [0] * 5 + [TINY_BYTES] * 5
 
 
 # -- pages -------------------------------------------------------------------------------------------------------
@@ -222,6 +305,21 @@ def test_tables_say_what_was_measured() -> None:
     assert "- quick: `quick src dst` (1.0)" in text
     assert "- not installed there: fpsync" in text
     assert "3 files, on tmpfs; 3 rounds. a machine." in text
+
+
+def test_memory_is_held_against_its_aim_and_that_of_fewer_files() -> None:
+    few, many = _result("bytes"), _result("bytes")
+    for result, peak in ((few, 100_000_000), (many, 140_000_000)):
+        result["contestants"] = result["contestants"][:1]
+        result["contestants"][0] |= {"peak_bytes": [peak - 1, peak], "target": 120e6}
+    many["grows_from"] = ["few", 1.3]
+    text = tables({"few": few, "many": many}, ["few", "many"])
+    assert "| sync-runner | 100.0 MB | 120 MB met |" in text
+    assert "| sync-runner | 140.0 MB | 120 MB not met |" in text
+    assert "- 1.40 times that of `few`; target 1.30 not met" in text
+    many["grows_from"] = ["few", 1.4]
+    assert "target 1.40 met" in tables({"few": few, "many": many}, ["many"])
+    assert "times that of" not in tables({"many": many}, ["many"])
 
 
 def test_the_chart_is_sound_whatever_the_ratios() -> None:
