@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define INTERFACE 5 /* native.py has the same number: change both when a function takes or gives something else */
+
 #ifndef SYS_listxattrat
 #define SYS_listxattrat 465 /* the same on every architecture, since Linux 6.13 */
 #endif
@@ -925,7 +927,8 @@ PyMODINIT_FUNC PyInit__native(void)
         PyModule_AddIntConstant(module, "COMPARE_GID", COMPARE_GID) < 0 ||
         PyModule_AddIntConstant(module, "COMPARE_EXTENDED", COMPARE_EXTENDED) < 0 ||
         PyModule_AddIntConstant(module, "COMPARE_MTIME", COMPARE_MTIME) < 0 ||
-        PyModule_AddIntConstant(module, "COMPARE_CONTENT", COMPARE_CONTENT) < 0) {
+        PyModule_AddIntConstant(module, "COMPARE_CONTENT", COMPARE_CONTENT) < 0 ||
+        PyModule_AddIntConstant(module, "INTERFACE", INTERFACE) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 from runner.locations.observer import Cells
 
+INTERFACE: int
 COMPARE_MODE: int
 COMPARE_UID: int
 COMPARE_GID: int

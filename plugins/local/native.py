@@ -1,7 +1,7 @@
 """The compiled module `_native`, where it was built: a folder's names and facts, and small files, in few calls.
 
-Without it (no C compiler at installation, or SYNC_RUNNER_PURE_PYTHON set to anything) the Python beside it does the
-same with the same results, slower.
+Without it (no C compiler at installation, built from another source, or SYNC_RUNNER_PURE_PYTHON set to anything) the
+Python beside it does the same with the same results, slower.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 from types import ModuleType
 
 PURE_PYTHON = "SYNC_RUNNER_PURE_PYTHON"
+_INTERFACE = 5
+"""What the source beside it defines: another number wherever a function takes or gives something else."""
 
 
 def _imported() -> ModuleType | None:
@@ -19,7 +21,8 @@ def _imported() -> ModuleType | None:
         from . import _native
     except ImportError:
         return None
-    return _native
+    # Built from an older source: an installation for development, updated and not built anew.
+    return _native if getattr(_native, "INTERFACE", None) == _INTERFACE else None
 
 
 native = _imported()

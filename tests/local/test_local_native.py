@@ -24,6 +24,16 @@ def test_ci_has_built_it() -> None:
 
 
 @needs_native
+def test_a_module_of_another_source_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner_plugins.local import _native
+    from runner_plugins.local import native as loading
+
+    assert loading._imported() is native
+    monkeypatch.setattr(_native, "INTERFACE", _native.INTERFACE - 1)
+    assert loading._imported() is None
+
+
+@needs_native
 def test_names_come_in_the_order_of_their_bytes(tmp_path: Path) -> None:
     assert native is not None
     names = [
