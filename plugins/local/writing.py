@@ -28,8 +28,9 @@ from .content import (
     read_small,
 )
 from .faults import classified, shown
-from .ranges import SIDE_BY_SIDE_BYTES, FollowedCopy, SourceShortenedError
+from .relay import Relay, SourceShortenedError
 from .syscalls import UNSUPPORTED, Syscalls
+from .whole import write_all
 
 _BLOCK_BYTES = 4096
 _ZERO_BLOCK = bytes(_BLOCK_BYTES)
@@ -37,17 +38,6 @@ _CLONE_FROM_BYTES = 1 << 20
 _KERNEL_BYTES = 8 << 20
 _NO_KERNEL_COPY = UNSUPPORTED | {errno.EXDEV, errno.EPERM, errno.ETXTBSY, errno.EBADF}
 _NO_CLONES = UNSUPPORTED | {errno.EXDEV, errno.EPERM, errno.ETXTBSY, errno.EBADF}
-
-
-def write_all(fd: int, content: Buffer, offset: int) -> None:
-    """Write everything at `offset`; a write that takes less than it was given is continued."""
-    size = len(content)
-    done = os.pwrite(fd, content, offset)
-    while done < size:
-        more = os.pwrite(fd, memoryview(content)[done:], offset + done)
-        if more == 0:
-            raise OSError(errno.EIO, "nothing more could be written")
-        done += more
 
 
 class ContentError(Exception):
@@ -113,9 +103,9 @@ class ContentWriter:
             if not self._read_back and self._copied_by_kernel(fd, source_fd, facts, throttle):
                 check_unchanged(source_fd, path, facts, size)
                 return Copied(None)
-            if size >= SIDE_BY_SIDE_BYTES and not is_sparse(facts):
-                return self._from_huge_file(fd, source_fd, facts, path, throttle)
-            return Copied(self._from_big_file(fd, source_fd, facts, path, view, throttle))
+            if self._sparse and is_sparse(facts):
+                return Copied(self._around_holes(fd, source_fd, facts, path, view, throttle))
+            return self._relayed(fd, source_fd, facts, path, view, throttle)
         finally:
             self._buffers.give_back(view)
 
@@ -153,23 +143,29 @@ class ContentWriter:
             position += got
         return True
 
-    def _from_huge_file(
-        self, fd: int, source_fd: int, facts: os.stat_result, path: str, throttle: Throttle
+    def _relayed(
+        self,
+        fd: int,
+        source_fd: int,
+        facts: os.stat_result,
+        path: str,
+        view: memoryview,
+        throttle: Throttle,
     ) -> Copied:
         # What is to be durable is read back when it has been flushed.
         follows = self._read_back and not self._sync
-        copy = FollowedCopy(fd, source_fd, facts.st_size, lambda: new_hasher(self._algorithm))
+        relay = Relay(fd, source_fd, path, facts.st_size, lambda: new_hasher(self._algorithm))
         try:
-            copy.copy(throttle, follows)
+            relay.copy(throttle, view, self._observer, reads_back=follows)
         except SourceShortenedError:
             pass  # which the next line says
-        check_unchanged(source_fd, path, facts, copy.position)
-        read, arrived = (f"{self._algorithm.value}:{digest}" for digest in copy.digests)
+        check_unchanged(source_fd, path, facts, relay.position)
+        read, arrived = (f"{self._algorithm.value}:{digest}" for digest in relay.digests)
         if follows and read != arrived:
             raise checksum_failure(path, read, arrived)
         return Copied(read, follows)
 
-    def _from_big_file(
+    def _around_holes(
         self,
         fd: int,
         source_fd: int,
@@ -181,8 +177,7 @@ class ContentWriter:
         size = facts.st_size
         hasher = new_hasher(self._algorithm)
         position = 0
-        with_holes = self._sparse and is_sparse(facts)
-        for start, end in data_segments(source_fd, size) if with_holes else ((0, size),):
+        for start, end in data_segments(source_fd, size):
             hash_zeros(hasher, start - position)
             position = start
             while position < end:
@@ -198,8 +193,7 @@ class ContentWriter:
                 write_all(fd, content, position)
                 position += got
         hash_zeros(hasher, size - position)
-        if with_holes:
-            os.ftruncate(fd, size)
+        os.ftruncate(fd, size)
         check_unchanged(source_fd, path, facts, size)
         return f"{self._algorithm.value}:{hasher.hexdigest()}"
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from local_support import THROTTLE, HookedThrottle, entries_of, manifest, open_at
+from runner_plugins.local.content import CHUNK_BYTES
 from runner_plugins.local.location import LocalLocation
+from runner_plugins.local.relay import PIECE_BYTES
 
 from runner.errors import EntryCode, EntryError
 from runner.model.entry import Attributes, Entry, Kind
@@ -255,15 +257,14 @@ def test_a_file_that_changes_under_the_reader(
         for _ in chunks:
             pass
 
-    last_chunk = (size - 1) // (1 << 20) + 1
-    hook = HookedThrottle(lambda call: change(path) if call == last_chunk else None)
-    acts: list[Callable[[Entry], object]] = [
-        read,
-        lambda entry: source.digest(entry, DigestAlgorithm.SHA256, hook),
-        lambda entry: target.copy(source, entry, entry, None, hook),
+    acts: list[tuple[Callable[[Entry], object], int]] = [
+        (read, 0),
+        (lambda entry: source.digest(entry, DigestAlgorithm.SHA256, hook), CHUNK_BYTES),
+        (lambda entry: target.copy(source, entry, entry, None, hook), PIECE_BYTES),
     ]
-    for act in acts:
-        hook.calls = 0
+    for act, piece_bytes in acts:
+        last_piece = (size - 1) // piece_bytes + 1 if piece_bytes else 0
+        hook = HookedThrottle(lambda call, last=last_piece: change(path) if call == last else None)
         path.unlink()
         path.write_bytes(b"a" * size)
         entry = source.stat("f")
@@ -271,7 +272,7 @@ def test_a_file_that_changes_under_the_reader(
         with pytest.raises(EntryError) as caught:
             act(entry)
         assert caught.value.entry_code is EntryCode.CHANGED_DURING_TRANSFER
-    assert hook.calls == last_chunk
+        assert hook.calls == last_piece
     assert os.listdir(tmp_path / "target") == []
 
 

@@ -1,17 +1,18 @@
-"""Big files: copied range by range, followed by the checks."""
+"""Big files: passed on piece by piece, in one thread or in two that take turns."""
 
 from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from local_support import THROTTLE, open_at
-from runner_plugins.local import writing
+from runner_plugins.local import relay
 from runner_plugins.local.location import LocalLocation
-from runner_plugins.local.ranges import FollowedCopy
+from runner_plugins.local.whole import write_all
 
 from runner.errors import EntryCode, EntryError
 from runner.model.entry import Entry
@@ -20,9 +21,10 @@ from runner.model.task import Durability, Integrity
 SIZE = 5_500_000
 
 
-@pytest.fixture(autouse=True)
-def big_begins_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "SIDE_BY_SIDE_BYTES", 1 << 20)
+@pytest.fixture(autouse=True, params=[1, 2], ids=["one thread", "two"])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "TWO_FROM_BYTES", 1 << 20)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(request.param)))
 
 
 def pair(tmp_path: Path, **settings: Any) -> tuple[LocalLocation, LocalLocation, Entry]:
@@ -35,17 +37,8 @@ def pair(tmp_path: Path, **settings: Any) -> tuple[LocalLocation, LocalLocation,
 
 
 @pytest.mark.parametrize("durability", [Durability.NONE, Durability.FILE])
-@pytest.mark.parametrize("kernel_copies", [True, False])
-def test_a_big_file_arrives_with_its_digest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Durability, kernel_copies: bool
-) -> None:
+def test_a_big_file_arrives_with_its_digest(tmp_path: Path, durability: Durability) -> None:
     source, target, entry = pair(tmp_path, durability=durability)
-    if not kernel_copies:
-
-        def refused(*arguments: Any) -> int:
-            raise OSError(errno.EXDEV, "other file system")
-
-        monkeypatch.setattr(os, "copy_file_range", refused)
     written = target.copy(source, entry, entry, None, THROTTLE)
     assert (tmp_path / "t" / "big").read_bytes() == (tmp_path / "s" / "big").read_bytes()
     assert written.digest == source.digest(entry, source._settings.digest, THROTTLE)
@@ -57,14 +50,13 @@ def test_what_arrives_otherwise_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Durability
 ) -> None:
     source, target, entry = pair(tmp_path, durability=durability)
-    copies = FollowedCopy._copy_range
 
-    def spoilt(self: FollowedCopy, begin: int, size: int) -> None:
-        copies(self, begin, size)
-        if begin == 2 << 20:
-            os.pwrite(self._target_fd, b"\0\1\2\3", begin + 17)
+    def spoilt(fd: int, content: memoryview, offset: int) -> None:
+        write_all(fd, content, offset)
+        if offset == 2 << 20:
+            os.pwrite(fd, b"\0\1\2\3", offset + 17)
 
-    monkeypatch.setattr(FollowedCopy, "_copy_range", spoilt)
+    monkeypatch.setattr(relay, "write_all", spoilt)
     with pytest.raises(EntryError) as caught:
         target.copy(source, entry, entry, None, THROTTLE)
     assert caught.value.entry_code is EntryCode.CHECKSUM_FAILURE
@@ -94,3 +86,48 @@ def test_a_source_that_moves_meanwhile(tmp_path: Path, integrity: Integrity, cha
         target.copy(source, entry, entry, None, Meddler())
     assert caught.value.entry_code is EntryCode.CHANGED_DURING_TRANSFER
     assert os.listdir(tmp_path / "t") == []
+
+
+@pytest.mark.parametrize("piece", [0, 1, 9])
+def test_a_fault_ends_both_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    source, target, entry = pair(tmp_path)
+    before = threading.active_count()
+
+    def full(fd: int, content: memoryview, offset: int) -> None:
+        if offset == piece * relay.PIECE_BYTES:
+            raise OSError(errno.ENOSPC, "no space")
+        write_all(fd, content, offset)
+
+    monkeypatch.setattr(relay, "write_all", full)
+    with pytest.raises(EntryError) as caught:
+        target.copy(source, entry, entry, None, THROTTLE)
+    assert caught.value.entry_code is EntryCode.NO_SPACE
+    assert threading.active_count() == before
+    assert os.listdir(tmp_path / "t") == []
+
+
+def test_a_source_that_cannot_be_read_is_said_to_be_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target, entry = pair(tmp_path)
+
+    def unreadable(fd: int, piece: memoryview, offset: int) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(relay, "read_all", unreadable)
+    with pytest.raises(EntryError, match="cannot read big") as caught:
+        target.copy(source, entry, entry, None, THROTTLE)
+    assert caught.value.entry_code is EntryCode.IO_ERROR
+
+
+def test_the_throttle_is_asked_in_order_and_for_everything(tmp_path: Path) -> None:
+    source, target, entry = pair(tmp_path)
+    asked: list[int] = []
+
+    class Counting:
+        def take(self, size_bytes: int) -> None:
+            asked.append(size_bytes)
+
+    target.copy(source, entry, entry, None, Counting())
+    assert sum(asked) == SIZE
+    assert asked == sorted(asked, reverse=True)
