@@ -257,7 +257,7 @@ def test_accepted_weaknesses_have_reasons() -> None:
 def test_ci_installs_by_digests_and_audits() -> None:
     steps = (ROOT / ".ci" / "run").read_text("utf-8")
     order = [
-        "--require-hashes -r locks/test.txt",
+        "\n.ci/locked\n",
         '"$test_command" <',
         "locks.installed locks/test.txt",
         "\n.ci/audit\n",
