@@ -7,6 +7,7 @@
     ├── MissingExtraError          2  a package that an optional part needs is not installed
     ├── GuardRefusedError          6  a guard stopped the execution before its first write
     ├── LocationUnavailableError   7  a location cannot be opened at all
+    ├── StateUnavailableError      7  a file that the runner itself keeps cannot be read or written
     ├── LockHeldError              8  another execution writes to the destination
     ├── HookFailedError            4  a program of hooks.before failed; nothing was listed or written
     ├── InterruptedByUserError   130  Ctrl-C
@@ -49,7 +50,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.VERIFICATION_FAILED: "The transfer ended, but verification found differences. "
     "Or a task's chain of reports is broken (report --verify-chain).",
     ExitCode.GUARD_REFUSED: "A guard refused before the first write. The message names the command that goes on.",
-    ExitCode.LOCATION_UNAVAILABLE: "A location, or the database of history, could not be opened.",
+    ExitCode.LOCATION_UNAVAILABLE: "A location, the database of history or a file of the state folder cannot be used.",
     ExitCode.LOCK_HELD: "Another execution holds the destination's lock.",
     ExitCode.OVERDUE: "The last success of a task is older than its max_age allows (freshness).",
     ExitCode.INTERRUPTED: "Interrupted by the user; what was in flight was finished or undone.",
@@ -299,6 +300,16 @@ class LocationUnavailableError(RunnerError):
     """A location cannot be opened: missing root, refused credentials, no route."""
 
     code = "location_unavailable"
+    exit_code = ExitCode.LOCATION_UNAVAILABLE
+
+
+class StateUnavailableError(RunnerError):
+    """A file that the runner itself keeps (plan, journal, report, memory) cannot be read or written.
+
+    What was transferred by then is whole; what is missing in the state folder the next run makes anew.
+    """
+
+    code = "state_unavailable"
     exit_code = ExitCode.LOCATION_UNAVAILABLE
 
 

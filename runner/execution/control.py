@@ -7,13 +7,13 @@ The execution looks several times a second, in a thread of its own, also while a
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 
 import msgspec
 
 from runner.clock import Clock
+from runner.durable import write_whole
 from runner.execution.context import Cancellation
 from runner.history.lock import BEAT_SECONDS
 from runner.model.wire import decode_line, encode_line
@@ -47,10 +47,11 @@ def read_wanted(folder: str) -> Wanted:
 
 def write_wanted(folder: str, wanted: Wanted) -> None:
     """Tell the execution whose folder it is: whole or not at all, mode 0600. Raises OSError."""
-    handle, temporary = tempfile.mkstemp(prefix=".control-", dir=folder)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(encode_line(wanted) + b"\n")
-    os.replace(temporary, os.path.join(folder, CONTROL_FILE))
+    write_whole(
+        os.path.join(folder, CONTROL_FILE),
+        lambda stream: stream.write(encode_line(wanted) + b"\n"),
+        durable=False,
+    )
 
 
 class Watch:

@@ -14,6 +14,7 @@ import runner
 from runner.clock import iso_utc
 from runner.config.describe import describe_task
 from runner.diff.tally import Tally
+from runner.durable import sync_folder, write_whole
 from runner.errors import (
     EntryCode,
     EntryError,
@@ -24,10 +25,12 @@ from runner.errors import (
     LocationUnavailableError,
     LockHeldError,
     RunnerError,
+    StateUnavailableError,
 )
 from runner.execution.context import Context
 from runner.execution.control import Watch
 from runner.execution.crew import Crew
+from runner.execution.journal import Journal
 from runner.execution.locking import destination_lock, hold
 from runner.execution.notebook import Notebook
 from runner.execution.past import write_past
@@ -54,14 +57,15 @@ from runner.model.execution import (
     Report,
     Trigger,
 )
-from runner.model.task import LocationSettings, Task
+from runner.model.task import Durability, LocationSettings, Task
 from runner.model.wire import encode_line
 from runner.plan.file import PlanReader, write_plan_file
 from runner.plan.guards import Past
 from runner.plan.prepare import Prepared, endpoint_summary
 from runner.report.assemble import counters_after, echoed_findings, exit_code_of
 from runner.report.render import write_formats
-from runner.report.words import HOOK_FAILED, summary_sentence
+from runner.report.stored import FINDINGS_FILE, PROBLEMS_FILE
+from runner.report.words import HOOK_FAILED, STATE_UNAVAILABLE, summary_sentence
 from runner.transfer.coordinate import Transferred
 from runner.transfer.quarantine import purge
 from runner.verify.whole import Verified
@@ -72,7 +76,13 @@ _PROBLEM_CODES = {
     LockHeldError: EntryCode.LOCKED,
     InterruptedByUserError: EntryCode.CANCELLED,
     HookFailedError: EntryCode.HOOK_FAILED,
+    StateUnavailableError: EntryCode.UNAVAILABLE,
 }
+_SUMMARIES: dict[type[RunnerError], str] = {
+    HookFailedError: HOOK_FAILED,
+    StateUnavailableError: STATE_UNAVAILABLE,
+}
+"""In the place of a sentence made from counters."""
 
 
 class ExecutionRecord:
@@ -109,7 +119,7 @@ class ExecutionRecord:
         self._error_code: ExitCode | None = None
         self._report: Report | None = None
         self._standings: tuple[Standing, Standing] | None = None
-        self._hook_failed = False
+        self._summary: str | None = None
         self._surroundings = Surroundings(task, context, trigger)
         self._watch = Watch(
             self.folder, context.cancellation, context.clock, task.automation.max_duration_seconds
@@ -211,7 +221,10 @@ class ExecutionRecord:
         return crew
 
     def transfer(self, reader: PlanReader, crewed: Crew) -> None:
-        with open(self._journal, "xb", opener=_private) as journal:
+        # What writes is known by its folder: a later run removes what is left of it.
+        self._sync_executions()
+        durable = self.task.options.durability is Durability.FULL
+        with Journal(self._journal, durable=durable) as journal:
             self._transferred = transfer(reader, self.context, crewed, journal)
         self._counters = counters_after(self._counters, self._transferred.sums)
         problems = [outcome.problem for outcome in self._transferred.attention if outcome.problem is not None]
@@ -258,9 +271,9 @@ class ExecutionRecord:
         except GuardRefusedError:
             self._error_code = ExitCode.GUARD_REFUSED
             self._counters = counters_after(self._counters, None)
-        except (LocationUnavailableError, LockHeldError, HookFailedError, InterruptedByUserError) as error:
+        except tuple(_PROBLEM_CODES) as error:
             self._error_code = error.exit_code
-            self._hook_failed = isinstance(error, HookFailedError)
+            self._summary = _SUMMARIES.get(type(error))
             self._counters = (
                 counters_after(self._counters, None) if self._transferred is None else self._counters
             )
@@ -289,7 +302,14 @@ class ExecutionRecord:
             reason = self.context.cancellation.reason
             self._add_problems([Problem("", self._phases.current, EntryCode.CANCELLED, reason)], 1)
         self._report = self._assembled(exit_code, status, findings)
-        self._report = self._written(self._report)
+        try:
+            self._report = self._written(self._report)
+        except StateUnavailableError as error:
+            # Whoever is told of this execution hears that it is not on record.
+            self._add_problems([Problem("", self._phases.current, EntryCode.UNAVAILABLE, error.message)], 1)
+            self._summary = STATE_UNAVAILABLE
+            self._report = self._assembled(error.exit_code, Phase.ERROR, findings)
+            raise
         self.context.subscriber(Ended(self.task.name, self.execution_id, status))
         return self._report
 
@@ -353,15 +373,13 @@ class ExecutionRecord:
             len(findings),
             self._verified is not None,
         )
-        if self._hook_failed:
-            summary = HOOK_FAILED
         execution = Execution(
             execution_id=self.execution_id,
             task=self.task.name,
             trigger=self.trigger,
             status=status,
             exit_code=int(exit_code),
-            summary=summary,
+            summary=self._summary or summary,
             started_at=iso_utc(self._started_at),
             ended_at=iso_utc(ended_at),
             duration_seconds=self.context.clock.monotonic() - self._began,
@@ -391,12 +409,17 @@ class ExecutionRecord:
         )
 
     def _written(self, report: Report) -> Report:
-        """The report as it stands on disk, with its evidence."""
-        for name, values in (("problems", self._problems), ("findings", self._findings)):
-            with open(os.path.join(self.folder, f"{name}.jsonl"), "xb", opener=_private) as stream:
-                stream.writelines(encode_line(value) + b"\n" for value in values)
+        """The report as it stands on disk, with its evidence. Raises StateUnavailableError."""
+        state = self.context.state
+        for path, values in (
+            (os.path.join(self.folder, PROBLEMS_FILE), self._problems),
+            (os.path.join(self.folder, FINDINGS_FILE), self._findings),
+        ):
+            _write_lines(path, values)
         report = seal(report, self.folder, self._transferred, self._findings, self.context)
         write_formats(self.folder, report, self.task.reports)
+        if self._transferred is None:
+            self._sync_executions()
         self._notebook.ended(report, self.folder)
         if self.trigger is not Trigger.VERIFY:
             self._stand(report)
@@ -408,8 +431,19 @@ class ExecutionRecord:
                 report.destination.identity,
                 max(0, listed.files + listed.folders - 1),
             )
-            write_past(self.context.state, self.task.name, past)
+            try:
+                write_past(state, self.task.name, past)
+            except OSError as error:
+                raise _unavailable(state.path, error) from error
         return report
+
+    def _sync_executions(self) -> None:
+        """The folder of this execution survives a power cut from here on."""
+        folder = self.context.state.executions_folder
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            raise _unavailable(folder, error) from error
 
     def _stand(self, report: Report) -> None:
         at_most = self.context.configuration.service.disable_after
@@ -441,5 +475,17 @@ def _counters_of_verification(tally: Tally, verified: Verified) -> Counters:
     return msgspec.structs.replace(counters, skipped=left, kept=Counts(verified.kept, 0))
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _write_lines(path: str, values: Sequence[Problem] | Sequence[Finding]) -> None:
+    lines = b"".join(encode_line(value) + b"\n" for value in values)
+    try:
+        write_whole(path, lambda output: output.write(lines), durable=bool(lines))
+    except OSError as error:
+        raise _unavailable(path, error) from error
+
+
+def _unavailable(path: str, error: OSError) -> StateUnavailableError:
+    return StateUnavailableError(
+        f"the execution has ended, but this cannot be written: {path}: {error.strerror or error}",
+        remedy="Make the state folder (settings.state) writable, with room on its disk, then run again: what is done "
+        "is not done twice.",
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 
 import msgspec
 
+from runner.durable import write_whole
 from runner.errors import RunnerError
 from runner.execution.context import Context
 from runner.history.chain import Extension, extended
@@ -104,17 +104,7 @@ def _sign(content: bytes, folder: str, context: Context) -> None:
     except SigningError as error:
         _warn(context, error.message if error.remedy is None else f"{error.message}. {error.remedy}")
         return
-    handle, temporary = tempfile.mkstemp(prefix=".signature-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(signature)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, os.path.join(folder, SIGNATURE_FILE))
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    write_whole(os.path.join(folder, SIGNATURE_FILE), lambda output: output.write(signature))
 
 
 def _warn(context: Context, text: str) -> None:

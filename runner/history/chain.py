@@ -20,6 +20,7 @@ from typing import IO
 
 import msgspec
 
+from runner.durable import sync_folder
 from runner.errors import ExitCode, RunnerError
 from runner.history.standing import standing_file
 from runner.history.state import StateDirectory
@@ -80,7 +81,7 @@ class Extension:
         _write_durably(_pending(self._path), line)
         write()
         for folder in (self._state.execution_folder(execution_id), self._state.executions_folder):
-            _sync_folder(folder)
+            sync_folder(folder)
         _append(self._path, line)
         os.unlink(_pending(self._path))
 
@@ -263,13 +264,13 @@ def _locked(path: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
 def _append(path: str, line: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     _written(os.open(path, flags, 0o600), line)
-    _sync_folder(os.path.dirname(path))
+    sync_folder(os.path.dirname(path))
 
 
 def _write_durably(path: str, line: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     _written(os.open(path, flags, 0o600), line)
-    _sync_folder(os.path.dirname(path))
+    sync_folder(os.path.dirname(path))
 
 
 def _written(handle: int, line: bytes) -> None:
@@ -277,11 +278,3 @@ def _written(handle: int, line: bytes) -> None:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -128,7 +128,7 @@ def _last_successes(state: StateDirectory, tasks: set[str]) -> dict[str, Executi
 
 
 def _refuse_unreadable(state: StateDirectory) -> None:
-    for folder in (state.path, os.path.join(state.path, "tasks"), state.executions_folder):
+    for folder in (state.path, state.tasks_folder, state.executions_folder):
         try:
             os.scandir(folder).close()
         except FileNotFoundError:

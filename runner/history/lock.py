@@ -101,8 +101,10 @@ class DestinationLock:
             return
         # A forked child shares the lock with its parent and must not give it up for both.
         if os.getpid() == self._pid:
-            os.ftruncate(descriptor, 0)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            # Closing frees the lock, too; an owner that stays written is known to be gone by its process.
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
     def beat(self) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import msgspec
 
+from runner.durable import write_whole
 from runner.errors import EntryCode
 from runner.history.state import StateDirectory
 from runner.model.entry import Phase
@@ -175,7 +175,7 @@ def read_standing(state: StateDirectory, task: str) -> Standing:
 
 def all_standings(state: StateDirectory) -> Iterator[Standing]:
     """The standings of every task that ever ended, in no order; tasks may be gone from the configuration."""
-    folder = os.path.join(state.path, "tasks")
+    folder = state.tasks_folder
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -202,12 +202,7 @@ def update_standing(
         before = read_standing(state, task)
         after = change(before)
         if after != before:
-            handle, temporary = tempfile.mkstemp(prefix=".standing-", dir=folder)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(encode_line(after) + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
+            write_whole(path, lambda stream: stream.write(encode_line(after) + b"\n"))
         return before, after
     finally:
         os.close(lock)
@@ -216,4 +211,4 @@ def update_standing(
 def standing_file(state: StateDirectory, task: str) -> str:
     """Where a task's standing lies; the name fits any task's."""
     name = sha256_hex(task.encode("utf-8", "surrogateescape"))[:32]
-    return os.path.join(state.path, "tasks", name + _SUFFIX)
+    return os.path.join(state.tasks_folder, name + _SUFFIX)

@@ -10,6 +10,8 @@ from datetime import datetime
 
 import msgspec
 
+from runner.durable import write_whole
+from runner.errors import StateUnavailableError
 from runner.history.process import process_key
 from runner.model.execution import Trigger
 from runner.model.wire import decode_line, encode_line
@@ -34,12 +36,16 @@ class Started(msgspec.Struct, frozen=True):
 
 
 def note_start(folder: str, started: Started) -> None:
-    """Write it down, mode 0600. Raises OSError."""
-    handle = os.open(
-        os.path.join(folder, STARTED_FILE), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600
-    )
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(encode_line(started) + b"\n")
+    """Write it down, mode 0600. Raises StateUnavailableError."""
+    path = os.path.join(folder, STARTED_FILE)
+    line = encode_line(started) + b"\n"
+    try:
+        write_whole(path, lambda stream: stream.write(line), durable=False)
+    except OSError as error:
+        raise StateUnavailableError(
+            f"the execution cannot be recorded: {path}: {error.strerror or error}",
+            remedy="Make room in the state folder, or set settings.state in sync.yaml to another one.",
+        ) from error
 
 
 def read_start(folder: str) -> Started | None:

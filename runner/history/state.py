@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 
 from runner.clock import Clock
+from runner.durable import sync_folder
 from runner.errors import UsageError
 
 _EXECUTION_ID = re.compile(r"[0-9a-f]{12}\Z")
@@ -32,6 +33,11 @@ class StateDirectory:
     @property
     def locks_folder(self) -> str:
         return os.path.join(self.path, "locks")
+
+    @property
+    def tasks_folder(self) -> str:
+        """How each task stands, and what guards know of its last success."""
+        return os.path.join(self.path, "tasks")
 
     @property
     def cache_folder(self) -> str:
@@ -75,9 +81,21 @@ class StateDirectory:
         """
         try:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            for folder in (self.path, self.executions_folder, self.locks_folder, self.cache_folder):
+            made = [
                 _make_private_folder(folder)
+                for folder in (
+                    self.path,
+                    self.executions_folder,
+                    self.locks_folder,
+                    self.cache_folder,
+                    self.tasks_folder,
+                )
+            ]
             self._keep_out_of_git()
+            if any(made):
+                # What is put into them is to outlive a power cut.
+                sync_folder(self.path)
+                sync_folder(os.path.dirname(self.path))
         except OSError as error:
             raise UsageError(
                 f"the state folder {self.path} cannot be used: {error.strerror or error}",
@@ -195,16 +213,17 @@ def _random_below(limit: int) -> int:
     return int.from_bytes(os.urandom(8), "big") % limit
 
 
-def _make_private_folder(folder: str) -> None:
-    """Make a folder 0700, or make an existing one of ours so.
+def _make_private_folder(folder: str) -> bool:
+    """Make a folder 0700 (then True), or make an existing one of ours so.
 
     Raises:
         UsageError: another user owns it, or something else stands there.
     """
+    made = True
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        pass
+        made = False
     status = os.stat(folder)
     if not stat.S_ISDIR(status.st_mode):
         raise UsageError(f"{folder} is not a folder", remedy="Move it away, or change settings.state.")
@@ -215,3 +234,4 @@ def _make_private_folder(folder: str) -> None:
         )
     if stat.S_IMODE(status.st_mode) & 0o077:
         os.chmod(folder, 0o700)
+    return made

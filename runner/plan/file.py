@@ -15,7 +15,8 @@ from typing import IO, BinaryIO, cast
 
 import msgspec
 
-from runner.errors import PlanFileError
+from runner.durable import write_whole
+from runner.errors import PlanFileError, StateUnavailableError
 from runner.model.action import Action, ActionKind, Stage
 from runner.model.plan import PLAN_VERSION, PlanHeader, PlanTrailer
 from runner.model.wire import decode_line, encode_line
@@ -165,31 +166,20 @@ class PlanWriter:
 
 
 def write_plan_file(path: str, writer: PlanWriter, header: PlanHeader, trailer: PlanTrailer) -> PlanTrailer:
-    """Write to a temporary name beside `path`, then rename: a plan file is whole or absent. Mode 0600."""
-    import tempfile
+    """A plan file is whole or absent. Mode 0600. Raises PlanFileError."""
 
-    folder = os.path.dirname(os.path.abspath(path))
+    def write(output: BinaryIO) -> PlanTrailer:
+        if not path.endswith(".gz"):
+            return writer.write(output, header, trailer)
+        import gzip
+
+        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=output, mtime=0) as packed:
+            return writer.write(packed, header, trailer)  # type: ignore[arg-type]
+
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".sync-runner-plan-", dir=folder)
+        return write_whole(path, write, durable=False)
     except OSError as error:
         raise PlanFileError(f"cannot write the plan file {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb", buffering=1 << 20) as raw:
-            if path.endswith(".gz"):
-                import gzip
-
-                with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
-                    finished = writer.write(packed, header, trailer)  # type: ignore[arg-type]
-            else:
-                finished = writer.write(raw, header, trailer)
-        os.replace(temporary, path)
-    except OSError as error:
-        os.unlink(temporary)
-        raise PlanFileError(f"cannot write the plan file {path}: {error.strerror}") from error
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return finished
 
 
 class PlanReader:
@@ -204,12 +194,22 @@ class PlanReader:
         self.header, self.trailer = known if known is not None else self._check()
 
     def lines(self) -> Iterator[bytes]:
-        """The action lines, as stored, in order of execution."""
-        with self._open() as stream:
-            next(stream)
-            for line in stream:
-                if line.startswith(b'{"id":'):
-                    yield line
+        """The action lines, as stored, in order of execution. Raises StateUnavailableError when not all are there."""
+        count = 0
+        reason = "it ends too early"
+        try:
+            with self._open() as stream:
+                for line in stream:
+                    if line.startswith(b'{"id":'):
+                        count += 1
+                        yield line
+        except (OSError, EOFError, zlib.error) as error:
+            reason = str(error)
+        if count != self.trailer.actions:
+            raise StateUnavailableError(
+                f"the plan file {self.path} could not be read to its end: {reason}",
+                remedy="What was done is whole. Run again: it is not done twice.",
+            )
 
     def actions(self) -> Iterator[Action]:
         for line in self.lines():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from runner.errors import RunnerError
+from runner.durable import write_whole
+from runner.errors import StateUnavailableError
 from runner.model.execution import Report
 from runner.model.task import ReportFormat
 from runner.report.as_csv import write_csv
@@ -79,22 +78,16 @@ def publish(folder: str, report: Report, format: ReportFormat, content: bytes | 
     """Write one format and return its path; see `write_report`. `content`: its bytes, where they are known already."""
     path = os.path.join(folder, FILE_NAMES[format])
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAMES[format]}.")  # mode 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                if content is None:
-                    _write(folder, report, format, cast(BinaryIO, file))
-                else:
-                    file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
+        write_whole(
+            path,
+            lambda output: (
+                _write(folder, report, format, output) if content is None else output.write(content)
+            ),
+            # The others can be made again from it.
+            durable=format is ReportFormat.JSON,
+        )
     except OSError as error:
-        raise RunnerError(
+        raise StateUnavailableError(
             f"{path}: cannot write the report: {error.strerror or error}",
             remedy=f"The execution itself has ended. Put that right, then: sync-runner report "
             f"{report.execution.execution_id} --format {format}",

@@ -21,7 +21,7 @@ _HEADLINES: dict[int, str] = {
     ExitCode.ACTIONS_FAILED: "Done in part",
     ExitCode.VERIFICATION_FAILED: "Verification found differences",
     ExitCode.GUARD_REFUSED: "Refused by a guard",
-    ExitCode.LOCATION_UNAVAILABLE: "A location could not be opened",
+    ExitCode.LOCATION_UNAVAILABLE: "A location or the state folder cannot be used",
     ExitCode.LOCK_HELD: "Another execution holds the destination",
     ExitCode.OVERDUE: "Overdue",
     ExitCode.INTERRUPTED: "Cancelled",
@@ -54,6 +54,9 @@ VERDICT_MEANINGS: dict[Verdict, tuple[str, str]] = {
         "Run again when its writer has finished.",
     ),
 }
+STATE_UNAVAILABLE = (
+    "A file of the state folder could not be read or written; what was transferred by then is whole."
+)
 HOOK_FAILED = "A hook failed before the start; nothing was listed or written."
 _BEFORE_THE_COMMAND: dict[int, str] = {
     ExitCode.USAGE: "Correct the configuration, or make a new plan, then:",

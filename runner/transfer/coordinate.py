@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -28,6 +28,14 @@ ATTENTION_AT_MOST = 10_000
 _SIZES = re.compile(rb'"size_bytes":(\d+)')
 """In a line of JSON: a quote inside of a text is written with a backslash, so no name looks like this."""
 _BOTTOM_UP = frozenset({Stage.MAKE_WAY, Stage.REMOVE})
+
+
+class Journals(Protocol):
+    """Where outcome lines go; what was written before a `flush` outlives this process."""
+
+    def write(self, lines: bytes, /) -> object: ...
+
+    def flush(self) -> None: ...
 
 
 class Workers(Protocol):
@@ -94,7 +102,7 @@ class _Sums:
 def carry_out(
     reader: PlanReader,
     workers: Workers,
-    journal: BinaryIO,
+    journal: Journals,
     stopping: Callable[[], bool],
     on_batch: Callable[[BatchSummary], None],
     batch_actions: int = BATCH_ACTIONS,
@@ -114,7 +122,7 @@ class _Coordinator:
     """Sends batches and settles their answers."""
 
     def __init__(
-        self, journal: BinaryIO, stopping: Callable[[], bool], on_batch: Callable[[BatchSummary], None]
+        self, journal: Journals, stopping: Callable[[], bool], on_batch: Callable[[BatchSummary], None]
     ) -> None:
         self._journal = journal
         self._stopping = stopping

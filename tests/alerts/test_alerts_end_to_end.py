@@ -120,7 +120,9 @@ def test_failure_then_recovery_then_silence_then_a_guard(place: Place) -> None:
     host = os.uname().nodename
     block(place)
     assert place.call("run")[0] == 7
-    assert place.told() == [(f"[sync-runner] t failed on {host}: A location could not be opened", "failure")]
+    assert place.told() == [
+        (f"[sync-runner] t failed on {host}: A location or the state folder cannot be used", "failure")
+    ]
     unblock(place)
     assert place.call("run")[0] == 0
     assert place.told() == [(f"[sync-runner] t works again on {host}", "success")]

@@ -42,6 +42,7 @@ def test_everything_is_private_whatever_the_umask(tmp_path: Path) -> None:
         "executions": 0o700,
         "executions/0123456789ab": 0o700,
         "locks": 0o700,
+        "tasks": 0o700,
     }
 
 
