@@ -25,7 +25,7 @@ _ACL_KINDS = {name: kind for kind, name in ACL_NAMES.items()}
 _MINIMAL_ACL_BYTES = (
     4 + 3 * 8
 )  # linux/posix_acl_xattr.h: a header and owner, group, other: no more than the mode
-_NO_XATTRS = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+NO_XATTRS = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 _SHARED_AT_MOST = 4096
 # Needed for every entry: a member costs five times as much to look up through its class.
 _FILE = Kind.FILE
@@ -222,7 +222,7 @@ class FactReader:
         try:
             names = os.listxattr(path, follow_symlinks=False)
         except OSError as error:
-            if error.errno in _NO_XATTRS:
+            if error.errno in NO_XATTRS:
                 self._without_xattrs.add(device)
                 return (), ()
             return None, None

@@ -21,7 +21,7 @@ from runner.model.entry import Attributes, Entry, Kind
 from runner.model.task import DigestAlgorithm, Durability, Integrity
 
 from .content import SMALL_BYTES, Buffers
-from .facts import version_of
+from .facts import NO_XATTRS, version_of
 from .handles import Handles
 from .names import TemporaryNames
 from .native import native
@@ -219,9 +219,7 @@ class QuickCopier:
             fd = _opened(self._handles, folder)
             if fd is None:
                 return None
-            self._plain_folder = not (
-                os.fstat(fd).st_mode & stat.S_ISGID or _DEFAULT_ACL in os.listxattr(f"/proc/self/fd/{fd}")
-            )
+            self._plain_folder = not _hands_down(fd)
             self._folder, self._uses_left, self._owner = folder, _LOOK_AGAIN_AFTER, None
         if not self._plain_folder:
             return None
@@ -282,6 +280,17 @@ def _opened(handles: Handles, folder: str) -> int | None:
         return handles.directory(folder)
     except (OSError, RunnerError):
         return None
+
+
+def _hands_down(fd: int) -> bool:
+    """Whether what is made in a folder gets its group or an ACL from it; True as well where that cannot be told."""
+    try:
+        return bool(os.fstat(fd).st_mode & stat.S_ISGID) or _DEFAULT_ACL in os.listxattr(
+            f"/proc/self/fd/{fd}"
+        )
+    except OSError as error:
+        # No extended attributes, no ACLs: many file systems of FUSE. Anything else the general way meets again.
+        return error.errno not in NO_XATTRS
 
 
 class QuickRemover:
