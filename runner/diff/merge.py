@@ -62,10 +62,12 @@ class NotPlainError(Exception):
 
 
 class Delegated:
-    """Folders whose comparison is left to others. `paths` are those taken so far."""
+    """Folders whose comparison is left to others. `paths` are those taken so far; once the walk has passed one, whoever
+    takes it may strike it out."""
 
     def __init__(self, takes: Callable[[Entry], bool]) -> None:
-        """`takes` is asked once for each of the source's folders, before it is listed."""
+        """`takes` is asked once for each of the source's folders, and for each that only the destination has, before it is
+        listed."""
         self._takes = takes
         self.paths: set[str] = set()
 
@@ -290,6 +292,8 @@ class Merge:
             self._tally.keep(entry)
             return None
         make_way = self._make_way is not None and entry.path.startswith(self._make_way)
+        if entry.kind is Kind.DIRECTORY and not make_way and self._delegated.takes(entry):
+            self._tally.destination_folders -= 1
         return Difference(entry.path, None, entry, (Reason.EXTRA,), make_way=make_way)
 
     def _kind_change(self, folder: Entry, twin: Difference, *, from_source: bool) -> Iterator[Difference]:

@@ -153,19 +153,18 @@ class Planner:
 
     # -- parts of the tree that others plan ----------------------------------------------------------------
 
-    def graft(self, path: str, creates: bool) -> int:
-        """Leave room for a folder that another planner decides about, itself included; the place in the writer.
+    def pass_by(self, path: str, touches: bool) -> None:
+        """Walk on to a folder that another planner decides about, itself included.
 
-        `creates`: it is missing at the destination, so that making it touches its parent. Raises NotPlainError
-        below a folder that cannot be made.
+        `touches`: it is made or removed, so that its parent changes. Raises NotPlainError below a folder that cannot be
+        made.
         """
         while self._stack and not path.startswith(self._stack[-1].path):
             self._leave(self._stack.pop())
         if self._blocked is not None and path.startswith(self._blocked):
             raise NotPlainError
-        if creates:
+        if touches:
             self._touch(path)
-        return self._writer.reserve()
 
     # -- decisions -----------------------------------------------------------------------------------------
 

@@ -17,19 +17,19 @@ from runner.filters.selection import Selection
 from runner.inventory.listing import inventory
 from runner.inventory.owners import mapped_owners
 from runner.locations.pair import Endpoints
-from runner.model.entry import Entry
+from runner.model.entry import Entry, parent_path
 from runner.model.task import DeletedFiles, Limit, Task
 from runner.model.wire import encode_line
 from runner.plan.build import Planner
 from runner.plan.file import PlanWriter
-from runner.plan.folder import FolderName, split_folder_plan
+from runner.plan.folder import FolderNames, split_folder_plan
 from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of, side_by_side
 
 DIVIDE_AFTER_ENTRIES = 5_000
 """Trees up to here are planned sooner than workers start. The walk goes on until they are there."""
-WORTHWHILE_ENTRIES = 30
-"""Folders smaller than this, on average, cost more to hand over than to plan."""
-JUDGED_FOLDERS = 40
+ENTRIES_AT_ONCE = 1_000
+"""Entries of both sides that make handing over worth it: small neighbours go together until they are as many."""
+FOLDERS_AT_ONCE = 200
 
 
 class Workers(Protocol):
@@ -72,6 +72,17 @@ def divided(
     return _Division(task, endpoints, selection, on_listed, writer, tally, workers).run()
 
 
+class _Sent:
+    """A request: where its answer goes in the plan, and what kind of folders it is about."""
+
+    __slots__ = ("depth", "folders", "place")
+
+    def __init__(self, place: int, depth: int) -> None:
+        self.place = place
+        self.depth = depth
+        self.folders = 0
+
+
 class _Division:
     def __init__(
         self,
@@ -90,8 +101,10 @@ class _Division:
         self._writer = writer
         self._tally = tally
         self._delegated = Delegated(self._takes)
-        self._places: list[int] = []
-        self._answered = self._answered_entries = 0
+        self._sent: list[_Sent] = []
+        self._gathered: list[str] = []
+        # By depth: folders that were answered, and entries in them.
+        self._told: dict[int, tuple[int, int]] = {}
         self._planner = planner_of(task, endpoints, selection, writer, tally)
         scans = side_by_side(task, endpoints, selection, tally)
         source = inventory(endpoints.source, self._descend, scan=scans and scans[0])
@@ -119,20 +132,47 @@ class _Division:
     def _requests(self) -> Iterator[bytes]:
         planner, paths = self._planner, self._delegated.paths
         heard = 0
+        passed: str | None = None
         for difference in self._merge.differences():
-            if difference.path in paths:
-                self._places.append(planner.graft(difference.path, difference.destination is None))
-                yield encode_line(FolderName(difference.path))
+            if passed is not None:
+                # Both walks are behind it.
+                paths.discard(passed)
+                passed = None
+            path = difference.path
+            if path not in paths:
+                if self._gathered:
+                    yield self._handed_over()
+                planner.feed(difference)
+                heard += 1
+                if heard % 2_000 == 0:
+                    self._on_listed(*self._listed())
                 continue
-            planner.feed(difference)
-            heard += 1
-            if heard % 2_000 == 0:
-                self._on_listed(*self._listed())
+            passed = path
+            if self._gathered and parent_path(self._gathered[0]) != parent_path(path):
+                yield self._handed_over()
+            planner.pass_by(path, difference.source is None or difference.destination is None)
+            if not self._gathered:
+                self._sent.append(_Sent(self._writer.reserve(), path.count("/")))
+            self._gathered.append(path)
+            if len(self._gathered) >= self._at_once(self._sent[-1].depth):
+                yield self._handed_over()
+        if self._gathered:
+            yield self._handed_over()
+
+    def _handed_over(self) -> bytes:
+        """The request for the folders that were gathered. What comes next in the plan must not be decided before."""
+        request = encode_line(FolderNames(tuple(self._gathered)))
+        self._sent[-1].folders = len(self._gathered)
+        self._gathered.clear()
+        return request
+
+    def _at_once(self, depth: int) -> int:
+        """How many folders of that depth to hand over together, as far as is known."""
+        folders, entries = self._told.get(depth, (1, ENTRIES_AT_ONCE))
+        return max(1, min(FOLDERS_AT_ONCE, ENTRIES_AT_ONCE * folders // max(1, entries)))
 
     def _takes(self, folder: Entry) -> bool:
         if sum(self._listed()) < DIVIDE_AFTER_ENTRIES or folder.path == "":
-            return False
-        if self._answered >= JUDGED_FOLDERS and self._answered_entries < WORTHWHILE_ENTRIES * self._answered:
             return False
         if self._workers is None:
             self._workers = self._start()
@@ -148,11 +188,16 @@ class _Division:
         if not plan.plain:
             raise NotPlainError
         assert plan.planner is not None and plan.tally is not None
-        self._writer.fill(self._places[number], stages, plan.counts)
+        sent = self._sent[number]
+        self._writer.fill(sent.place, stages, plan.counts)
         self._planner.sums.include(plan.planner)
-        self._tally.include(plan.tally)
-        self._answered += 1
-        self._answered_entries += plan.tally.listed_files + plan.tally.listed_folders
+        tally = plan.tally
+        self._tally.include(tally)
+        folders, entries = self._told.get(sent.depth, (0, 0))
+        entries += (
+            tally.listed_files + tally.listed_folders + tally.destination_files + tally.destination_folders
+        )
+        self._told[sent.depth] = folders + sent.folders, entries
         self._on_listed(*self._listed())
 
     def _listed(self) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""One folder and all below it, compared and planned on its own: what a worker does of a big plan.
+"""Some folders and all below them, compared and planned on their own: what a worker does of a big plan.
 
-Bytes in, bytes out. A request is a folder's path, one JSON string. An answer is a FolderPlan line, then each stage's
-action lines one after another.
+Bytes in, bytes out. A request is a FolderNames line. An answer is a FolderPlan line, then each stage's action lines one
+after another.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from runner.plan.sums import PlannerSums
 
 
 class FolderPlan(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was decided in one folder. `plain` False: it cannot be decided on its own, and nothing else is told."""
+    """What was decided in these folders. `plain` False: it cannot be decided on its own, and nothing else is told."""
 
     plain: bool
     counts: tuple[int, ...] = ()
@@ -39,10 +39,10 @@ class FolderPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     tally: TallySums | None = None
 
 
-class FolderName(msgspec.Struct, frozen=True):
-    """A request."""
+class FolderNames(msgspec.Struct, frozen=True):
+    """A request: folders of one parent, in canonical order."""
 
-    path: str
+    paths: tuple[str, ...]
 
 
 class _NotPlainError(Exception):
@@ -50,7 +50,7 @@ class _NotPlainError(Exception):
 
 
 class FolderPlanner:
-    """Plans folders of one task between two open locations. Holds one folder's plan at a time."""
+    """Plans folders of one task between two open locations. Holds one answer at a time."""
 
     def __init__(self, task: Task, endpoints: Endpoints, now_ns: int) -> None:
         self._task = task
@@ -63,25 +63,28 @@ class FolderPlanner:
 
     def plan(self, request: bytes) -> bytes:
         """The answer to one request."""
-        path = decode_line(request, FolderName).path
+        paths = decode_line(request, FolderNames).paths
         writer = PlanWriter()
         try:
-            return self._planned(path, writer)
+            return self._planned(paths, writer)
         except (_NotPlainError, EntryError):
             return encode_line(FolderPlan(False)) + b"\n"
         finally:
             writer.close()
 
-    def _planned(self, path: str, writer: PlanWriter) -> bytes:
+    def _planned(self, paths: tuple[str, ...], writer: PlanWriter) -> bytes:
         endpoints = self._endpoints
-        standing = endpoints.destination.stat(path.removesuffix("/"))
-        if standing is not None and not standing.is_directory:
-            raise _NotPlainError
         tally = Tally()
-        if standing is None and self._takes_everything:
-            planner = self._planned_new(path, writer, tally)
-        else:
-            planner = self._compared(path, writer, tally)
+        planner = planner_of(self._task, endpoints, self._selection, writer, tally)
+        for path in paths:
+            standing = endpoints.destination.stat(path.removesuffix("/"))
+            if standing is not None and not standing.is_directory:
+                raise _NotPlainError
+            if standing is None and self._takes_everything:
+                self._plan_new(path, planner, tally)
+            else:
+                self._compare(path, planner, tally)
+        planner.finish()
         if tally.problems_total or _has_leftovers(endpoints.destination):
             raise _NotPlainError
         stages = [writer.stage_lines(stage) for stage in Stage]
@@ -90,10 +93,9 @@ class FolderPlanner:
         )
         return b"".join([encode_line(answer), b"\n", *stages])
 
-    def _planned_new(self, path: str, writer: PlanWriter, tally: Tally) -> Planner:
+    def _plan_new(self, path: str, planner: Planner, tally: Tally) -> None:
         """The destination has nothing there: everything is new, and nothing need be compared."""
         task, endpoints, selection = self._task, self._endpoints, self._selection
-        planner = planner_of(task, endpoints, selection, writer, tally)
         carries = scope_of(task, endpoints, selection).carries
         feed_new, list_source = planner.feed_new, tally.list_source
         descend = None if selection.is_trivial else selection.descend
@@ -105,10 +107,8 @@ class FolderPlanner:
                 feed_new(found)
             else:
                 tally.skip(found)
-        planner.finish()
-        return planner
 
-    def _compared(self, path: str, writer: PlanWriter, tally: Tally) -> Planner:
+    def _compare(self, path: str, planner: Planner, tally: Tally) -> None:
         task, endpoints, selection = self._task, self._endpoints, self._selection
         descend = None if selection.is_trivial else selection.descend
         scans = side_by_side(task, endpoints, selection, tally)
@@ -122,13 +122,10 @@ class FolderPlanner:
             tally,
             content_equality(task, endpoints),
         )
-        planner = planner_of(task, endpoints, selection, writer, tally)
         for difference in merge.differences():
             if Reason.KIND in difference.reasons:
                 raise _NotPlainError
             planner.feed(difference)
-        planner.finish()
-        return planner
 
 
 def _plain(listing: Iterator[Entry | Problem]) -> Iterator[Entry]:

@@ -19,10 +19,11 @@ from runner.diff.tally import Tally
 from runner.execution.circumstances import circumstances, read_selection
 from runner.locations.pair import Endpoints
 from runner.model.task import DeletedFiles, FilterSettings, TaskOptions
+from runner.model.wire import decode_line
 from runner.plan import divide
 from runner.plan.divide import divided
 from runner.plan.file import PlanWriter
-from runner.plan.folder import FolderPlanner
+from runner.plan.folder import FolderNames, FolderPlanner
 from runner.plan.prepare import _concluded, prepare
 from runner.testing.faults import FaultScript, not_listed
 from runner.testing.trees import Declared, File, Folder
@@ -45,7 +46,7 @@ class Shuffled:
         assert job == "plan_folder"
         waiting: list[tuple[int, bytes]] = []
         for number, request in enumerate(requests):
-            self.folders += 1
+            self.folders += len(decode_line(request, FolderNames).paths)
             waiting.append((number, self._planner.plan(request)))
             while waiting and self._dice.random() < 0.5:
                 yield waiting.pop(self._dice.randrange(len(waiting)))
@@ -91,7 +92,6 @@ def _side_by_side(made: Rig, dice: random.Random) -> tuple[bytes | None, int]:
 @pytest.fixture(autouse=True)
 def divide_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(divide, "DIVIDE_AFTER_ENTRIES", 0)
-    monkeypatch.setattr(divide, "WORTHWHILE_ENTRIES", 0)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
