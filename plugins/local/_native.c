@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define INTERFACE 5 /* native.py has the same number: change both when a function takes or gives something else */
+#define INTERFACE 6 /* native.py has the same number: change both when a function takes or gives something else */
 
 #ifndef SYS_listxattrat
 #define SYS_listxattrat 465 /* the same on every architecture, since Linux 6.13 */
@@ -314,6 +314,16 @@ static int extended(Folder *folder, const char *name)
 static long long nanoseconds(struct timespec time)
 {
     return (long long)time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static struct timespec timespec_of(long long time)
+{
+    long long seconds = time / 1000000000LL, rest = time % 1000000000LL;
+    if (rest < 0) {
+        seconds--;
+        rest += 1000000000LL;
+    }
+    return (struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)rest};
 }
 
 static int version_text(char *text, size_t room, const struct stat *facts)
@@ -698,15 +708,8 @@ static int write_small(int directory, const char *name, const Small *small, Py_b
     if (fd < 0)
         return -1;
     struct stat facts;
-    struct timespec times[2];
-    long long seconds = small->new_mtime / 1000000000LL, rest = small->new_mtime % 1000000000LL;
-    if (rest < 0) {
-        seconds--;
-        rest += 1000000000LL;
-    }
     /* Nobody has read it yet: its access time says nothing. */
-    times[0].tv_sec = times[1].tv_sec = (time_t)seconds;
-    times[0].tv_nsec = times[1].tv_nsec = (long)rest;
+    struct timespec times[2] = {timespec_of(small->new_mtime), timespec_of(small->new_mtime)};
     size_t size = (size_t)small->size;
     ssize_t wrote = size ? pwrite(fd, content->buf, size, 0) : 0;
     if (wrote >= 0 && fstat(fd, &facts) == 0 &&
@@ -878,6 +881,92 @@ static PyObject *native_remove_file(PyObject *module, PyObject *arguments)
     return PyBool_FromLong(result);
 }
 
+/* ---- one folder -------------------------------------------------------------------------------------------- */
+
+static int is_folder(int directory, const char *name)
+{
+    struct stat facts;
+    return fstatat(directory, name, &facts, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(facts.st_mode);
+}
+
+/* make_folder(source, target, name) -> whether the folder was made, mode 0700, while one of that name is in `source`. Raises
+   OSError. */
+static PyObject *native_make_folder(PyObject *module, PyObject *arguments)
+{
+    int source, target, result = 0, number = 0;
+    PyObject *name;
+    if (!PyArg_ParseTuple(arguments, "iiO&:make_folder", &source, &target, PyUnicode_FSConverter, &name))
+        return NULL;
+    const char *text = PyBytes_AS_STRING(name);
+    if (is_name(text)) {
+        Py_BEGIN_ALLOW_THREADS
+        struct stat facts;
+        if (is_folder(source, text)) {
+            result = mkdirat(target, text, 0700) == 0 ? 1 : -1;
+            number = errno;
+            /* A folder that hands down its group, or a strange umask: this one is not as it should be. */
+            if (result > 0 && (fstatat(target, text, &facts, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(facts.st_mode) ||
+                               (facts.st_mode & 07777) != 0700)) {
+                unlinkat(target, text, AT_REMOVEDIR);
+                result = 0;
+            }
+        }
+        Py_END_ALLOW_THREADS
+    }
+    Py_DECREF(name);
+    if (result < 0) {
+        errno = number;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyBool_FromLong(result);
+}
+
+/* finish_folder(source, target, name, mode, uid, gid, mtime_ns) -> whether the folder has all that now, and no extended
+   attributes, while one of that name is in `source`. False: it may have some of it. Raises OSError. */
+static PyObject *native_finish_folder(PyObject *module, PyObject *arguments)
+{
+    int source, target, result = 0, number = 0;
+    PyObject *name;
+    unsigned int mode, uid, gid;
+    long long mtime;
+    if (!PyArg_ParseTuple(arguments, "iiO&IIIL:finish_folder", &source, &target, PyUnicode_FSConverter, &name, &mode, &uid,
+                          &gid, &mtime))
+        return NULL;
+    const char *text = PyBytes_AS_STRING(name);
+    if (is_name(text)) {
+        Py_BEGIN_ALLOW_THREADS
+        if (is_folder(source, text)) {
+            int fd = openat(target, text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            result = -1;
+            if (fd >= 0) {
+                struct stat facts;
+                struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, timespec_of(mtime)};
+                if (fstat(fd, &facts) == 0) {
+                    result = !has_extended(fd);
+                    if (result && (((facts.st_uid != uid || facts.st_gid != gid) && fchown(fd, uid, gid) < 0) ||
+                                   fchmod(fd, mode) < 0 || futimens(fd, times) < 0 || fstat(fd, &facts) < 0))
+                        result = -1;
+                    /* Some mounts accept such calls and ignore them. */
+                    if (result > 0)
+                        result = (facts.st_mode & 07777) == mode && facts.st_uid == uid && facts.st_gid == gid &&
+                                 nanoseconds(facts.st_mtim) == mtime;
+                }
+                number = errno;
+                close(fd);
+            } else {
+                number = errno;
+            }
+        }
+        Py_END_ALLOW_THREADS
+    }
+    Py_DECREF(name);
+    if (result < 0) {
+        errno = number;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyBool_FromLong(result);
+}
+
 /* ---- the module -------------------------------------------------------------------------------------------- */
 
 static PyMethodDef folder_methods[] = {
@@ -909,6 +998,8 @@ static PyMethodDef functions[] = {
     {"copy_small", native_copy_small, METH_VARARGS, NULL},
     {"read_expected", native_read_expected, METH_VARARGS, NULL},
     {"remove_file", native_remove_file, METH_VARARGS, NULL},
+    {"make_folder", native_make_folder, METH_VARARGS, NULL},
+    {"finish_folder", native_finish_folder, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -91,3 +91,14 @@ def read_expected(
 ) -> bool:
     """Whether an ordinary file without extended attributes stands there, is all that, and its content in `buffer`, which
     has a byte to spare. Raises OSError."""
+
+def make_folder(source: int, target: int, name: str, /) -> bool:
+    """Whether the folder `name` was made in the directory `target`, mode 0700, while `source` has one of that name.
+
+    False: nothing was made. Raises OSError."""
+
+def finish_folder(
+    source: int, target: int, name: str, mode: int, uid: int, gid: int, mtime_ns: int, /
+) -> bool:
+    """Whether the folder `name` in the directory `target` has all that now, and no extended attributes, while `source` has a
+    folder of that name. False, or OSError: it may have some of it."""

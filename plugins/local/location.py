@@ -49,6 +49,7 @@ from .names import TemporaryNames, temporary_execution
 from .native import native
 from .publish import Draft, Publisher, exists, expect
 from .quick import QuickChecker, QuickCopier, QuickRemover
+from .quick_folders import QuickFolders
 from .scan import Scanner
 from .syscalls import Syscalls, release
 from .writing import ContentError, ContentWriter, Copied
@@ -280,6 +281,19 @@ class LocalLocation:
         ):
             return None
         return QuickRemover(source._handles, self._handles, self._settings.observer.cells).remove
+
+    # FoldersQuickly
+
+    def quick_folders(self, source: Location) -> QuickFolders | None:
+        if (
+            native is None
+            or self._sync_folders
+            or not isinstance(source, LocalLocation)
+            or source._follower is not None
+            or not (source._is_plain and self._is_plain)
+        ):
+            return None
+        return QuickFolders(source._handles, self._handles, self._settings.observer.cells)
 
     # ChecksQuickly
 

@@ -34,7 +34,7 @@ _SPECIAL_BITS = 0o7000
 _LOOK_AGAIN_AFTER = 32
 # Needed for every file: a member costs five times as much to look up through its class.
 _FILE = Kind.FILE
-_MEASURED = 16
+MEASURED = 16
 """One of so many small files tells how long hashing or a removal takes: asking the time for each would take as long."""
 _DEFAULT_ACL = "system.posix_acl_default"
 
@@ -167,12 +167,12 @@ class QuickCopier:
                 return None
         except OSError:
             return None
-        if self._uses_left % _MEASURED:
+        if self._uses_left % MEASURED:
             return Written(size or 0, "xxh3_128:" + xxhash.xxh3_128_hexdigest(content[:size]))
         began = monotonic_ns()
         digest = xxhash.xxh3_128_hexdigest(content[:size])
         if self._cells is not None:
-            took = (monotonic_ns() - began) * _MEASURED
+            took = (monotonic_ns() - began) * MEASURED
             self._cells[Activity.HASHING] += took
             self._cells[SINCE] += took
         return Written(size or 0, "xxh3_128:" + digest)
@@ -256,7 +256,7 @@ class QuickCopier:
         return digest
 
 
-class _FolderAtHand:
+class FolderAtHand:
     """The folder of the entries in turn; looked at again now and then."""
 
     def __init__(self, handles: Handles) -> None:
@@ -299,7 +299,7 @@ class QuickRemover:
     def __init__(self, source: Handles, handles: Handles, cells: Cells | None) -> None:
         """`source`: what is there now is not removed here. `cells`: an observer's."""
         self._source = source
-        self._at_hand = _FolderAtHand(handles)
+        self._at_hand = FolderAtHand(handles)
         self._cells = cells
         self._calls = 0
 
@@ -314,7 +314,7 @@ class QuickRemover:
         if fd is None or source_fd is None:
             return False
         self._calls += 1
-        began = 0 if self._cells is None or self._calls % _MEASURED else monotonic_ns()
+        began = 0 if self._cells is None or self._calls % MEASURED else monotonic_ns()
         try:
             gone: bool = native.remove_file(fd, path[cut:], version, source_fd, path)
             return gone
@@ -323,7 +323,7 @@ class QuickRemover:
             return False
         finally:
             if began and self._cells is not None:
-                took = (monotonic_ns() - began) * _MEASURED
+                took = (monotonic_ns() - began) * MEASURED
                 self._cells[Activity.WRITING] += took
                 self._cells[SINCE] += took
 
@@ -332,7 +332,7 @@ class QuickChecker:
     """Finds that small files are exactly as expected, or says nothing. One thread. Needs the compiled module."""
 
     def __init__(self, handles: Handles, buffers: Buffers, noatime: bool) -> None:
-        self._at_hand = _FolderAtHand(handles)
+        self._at_hand = FolderAtHand(handles)
         self._buffer = buffers.take()
         self._noatime = noatime
 

@@ -290,6 +290,27 @@ class RemovesQuickly(Protocol):
         ...
 
 
+class FolderWays(Protocol):
+    """Short ways for plain folders; False: it has to be done the general way, from its start."""
+
+    def make(self, entry: Entry) -> bool:
+        """As `put` of a folder that is new, mode 0700 and nothing else of its metadata, while the source has it."""
+        ...
+
+    def finish(self, entry: Entry) -> bool:
+        """As `set_attributes` of a folder, while the source has it."""
+        ...
+
+
+@runtime_checkable
+class FoldersQuickly(Protocol):
+    """Role: a short way for the most frequent case."""
+
+    def quick_folders(self, source: Location) -> FolderWays | None:
+        """None when there is no such way beside that source."""
+        ...
+
+
 @runtime_checkable
 class ChecksQuickly(Protocol):
     """Role: a short way for the most frequent case."""

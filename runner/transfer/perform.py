@@ -16,6 +16,7 @@ from runner.locations.protocol import (
     CopiesMany,
     CopiesQuickly,
     Copying,
+    FoldersQuickly,
     Linking,
     Location,
     RemovesQuickly,
@@ -35,6 +36,9 @@ from runner.transfer.quarantine import quarantine_path
 _COPY = ActionKind.COPY
 _REPLACE = ActionKind.REPLACE
 _DELETE = ActionKind.DELETE
+_CREATE_DIRECTORY = ActionKind.CREATE_DIRECTORY
+_SET_ATTRIBUTES = ActionKind.SET_ATTRIBUTES
+_DIRECTORY = Kind.DIRECTORY
 
 RESTRICTED = Attributes(mode=0o700)
 NOTHING_WRITTEN = Written()
@@ -95,6 +99,11 @@ class Performer:
             if isinstance(destination, CopiesQuickly) and self._copies is not None and settings.sets_mtime
             else None
         )
+        self._quick_folders = (
+            destination.quick_folders(source)
+            if isinstance(destination, FoldersQuickly) and settings.sets_mtime
+            else None
+        )
         self._many = (
             destination
             if isinstance(destination, CopiesMany) and destination.copies_many_from(source)
@@ -115,8 +124,11 @@ class Performer:
         }
 
     def perform_quickly(self, action: Action, began: float) -> Outcome | None:
-        """The outcome of a first attempt the short way, where there is one: of the copy of a file, or the removal of what
-        is no folder. None: nothing was done, and `perform` has to do it. `began`: a monotonic time."""
+        """The outcome of a first attempt the short way, where there is one: of the copy of a file, the removal of what
+        is no folder, the making and finishing of a folder.
+
+        None: `perform` has to do it, from its start. `began`: a monotonic time.
+        """
         kind = action.kind
         written: Written | None = None
         if kind is _COPY or kind is _REPLACE:
@@ -127,6 +139,16 @@ class Performer:
                     return None
         elif kind is _DELETE and self._quick_remove is not None and action.destination is not None:
             written = NOTHING_WRITTEN if self._quick_remove(action.destination) else None
+        elif self._quick_folders is not None and action.source is not None:
+            if kind is _CREATE_DIRECTORY:
+                if action.destination is None and self._quick_folders.make(action.source):
+                    written = NOTHING_WRITTEN
+            elif (
+                kind is _SET_ATTRIBUTES
+                and action.source.kind is _DIRECTORY
+                and self._quick_folders.finish(action.source)
+            ):
+                written = NOTHING_WRITTEN
         if written is None:
             return None
         self._silent_actions = 0
