@@ -153,18 +153,29 @@ class Planner:
 
     # -- parts of the tree that others plan ----------------------------------------------------------------
 
-    def pass_by(self, path: str, touches: bool) -> None:
-        """Walk on to a folder that another planner decides about, itself included.
-
-        `touches`: it is made or removed, so that its parent changes. Raises NotPlainError below a folder that cannot be
-        made.
-        """
+    def pass_by(self, difference: Difference) -> None:
+        """Walk on to a folder that another planner decides about, itself included. Raises NotPlainError below a folder that
+        cannot be made."""
+        path = difference.path
         while self._stack and not path.startswith(self._stack[-1].path):
             self._leave(self._stack.pop())
         if self._blocked is not None and path.startswith(self._blocked):
             raise NotPlainError
-        if touches:
+        if difference.source is None:
+            assert difference.destination is not None
+            changes = self._options.preserve_deleted_files is not DeletedFiles.PRESERVE and not (
+                self._goes_with_content(difference.destination)
+            )
+        else:
+            changes = difference.destination is None
+        if changes:
             self._touch(path)
+
+    @property
+    def removes_around(self) -> bool:
+        """Whether the folder that the walk is in is to be removed."""
+        removes = self._options.preserve_deleted_files is not DeletedFiles.PRESERVE
+        return removes and bool(self._stack) and self._stack[-1].source is None
 
     # -- decisions -----------------------------------------------------------------------------------------
 
@@ -382,17 +393,19 @@ class Planner:
             return False
         if self._is_included is not None and not self._is_included(destination):
             reasons = (Reason.EXCLUDED,)
-        if destination.kind is Kind.DIRECTORY and (
-            not self._capabilities.empty_directories
-            or (self._capabilities.implicit_directories and _is_bare(destination))
-        ):
-            return True  # it goes with what is in it
+        if destination.kind is Kind.DIRECTORY and self._goes_with_content(destination):
+            return True
         kind = ActionKind.QUARANTINE if mode is DeletedFiles.QUARANTINE else ActionKind.DELETE
         self._remove(kind, Stage.MAKE_WAY if make_way else Stage.REMOVE, destination, reasons)
         if kind is ActionKind.QUARANTINE and self._stack:
             # The quarantine is a folder in the root: making it moves the root's time.
             self._stack[0].touched = True
         return True
+
+    def _goes_with_content(self, folder: Entry) -> bool:
+        """True where a folder need not be removed when nothing is in it any more."""
+        capabilities = self._capabilities
+        return not capabilities.empty_directories or (capabilities.implicit_directories and _is_bare(folder))
 
     def _remove(
         self, kind: ActionKind, stage: Stage, destination: Entry, reasons: tuple[Reason, ...]

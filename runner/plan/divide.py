@@ -75,11 +75,13 @@ def divided(
 class _Sent:
     """A request: where its answer goes in the plan, and what kind of folders it is about."""
 
-    __slots__ = ("depth", "folders", "place")
+    __slots__ = ("depth", "folders", "must_go", "place")
 
-    def __init__(self, place: int, depth: int) -> None:
+    def __init__(self, place: int, depth: int, must_go: bool) -> None:
+        """`must_go`: the folder around them is to be removed, which it cannot be when anything in it stays."""
         self.place = place
         self.depth = depth
+        self.must_go = must_go
         self.folders = 0
 
 
@@ -150,9 +152,9 @@ class _Division:
             passed = path
             if self._gathered and parent_path(self._gathered[0]) != parent_path(path):
                 yield self._handed_over()
-            planner.pass_by(path, difference.source is None or difference.destination is None)
+            planner.pass_by(difference)
             if not self._gathered:
-                self._sent.append(_Sent(self._writer.reserve(), path.count("/")))
+                self._sent.append(_Sent(self._writer.reserve(), path.count("/"), planner.removes_around))
             self._gathered.append(path)
             if len(self._gathered) >= self._at_once(self._sent[-1].depth):
                 yield self._handed_over()
@@ -189,6 +191,8 @@ class _Division:
             raise NotPlainError
         assert plan.planner is not None and plan.tally is not None
         sent = self._sent[number]
+        if sent.must_go and plan.tally.kept_files + plan.tally.kept_folders:
+            raise NotPlainError
         self._writer.fill(sent.place, stages, plan.counts)
         self._planner.sums.include(plan.planner)
         tally = plan.tally

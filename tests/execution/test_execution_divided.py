@@ -37,7 +37,8 @@ class Shuffled:
         self._endpoints = Endpoints(made.task, context.registry, "000000000000")
         self._planner = FolderPlanner(made.task, self._endpoints, int(context.clock.now().timestamp() * 1e9))
         self._dice = dice
-        self.folders = 0
+        self.paths: list[str] = []
+        self.requests = 0
 
     def ready(self) -> bool:
         return self._dice.random() < 0.8
@@ -46,7 +47,8 @@ class Shuffled:
         assert job == "plan_folder"
         waiting: list[tuple[int, bytes]] = []
         for number, request in enumerate(requests):
-            self.folders += len(decode_line(request, FolderNames).paths)
+            self.paths += decode_line(request, FolderNames).paths
+            self.requests += 1
             waiting.append((number, self._planner.plan(request)))
             while waiting and self._dice.random() < 0.5:
                 yield waiting.pop(self._dice.randrange(len(waiting)))
@@ -67,8 +69,8 @@ def _one_walk(made: Rig) -> bytes:
     return output.getvalue() + shown
 
 
-def _side_by_side(made: Rig, dice: random.Random) -> tuple[bytes | None, int]:
-    """The plan, None where it takes one walk; and how many folders were left to others."""
+def _side_by_side(made: Rig, dice: random.Random) -> tuple[bytes | None, Shuffled]:
+    """The plan, None where it takes one walk; and those to whom folders were left."""
     context = made.context
     output = io.BytesIO()
     workers = Shuffled(made, dice)
@@ -82,11 +84,11 @@ def _side_by_side(made: Rig, dice: random.Random) -> tuple[bytes | None, int]:
                     made.task, endpoints, selection, lambda left, right: None, writer, tally, lambda: workers
                 )
             except NotPlainError:
-                return None, workers.folders
+                return None, workers
             prepared = _concluded(made.task, endpoints, told, tally, planner, writer, {})
             writer.write(output, prepared.header, prepared.trailer)
             shown = repr((prepared.largest, prepared.first)).encode()
-    return output.getvalue() + shown, workers.folders
+    return output.getvalue() + shown, workers
 
 
 @pytest.fixture(autouse=True)
@@ -131,9 +133,27 @@ def test_folders_are_really_left_to_others() -> None:
         left[f"{name}/"] = Folder(mtime_ns=5)
         left[f"{name}/x"] = File(b"1")
         left[f"{name}/y/z"] = File(b"2")
-    right: dict[str, Declared] = {"a/x": File(b"3"), "b/extra": File(b""), "g/h": File(b"")}
+    right: dict[str, Declared] = {
+        "a/x": File(b"3"),
+        "b/extra": File(b""),
+        **{f"{name}/h": File(b"") for name in "ghijk"},
+    }
     options = TaskOptions(preserve_deleted_files=DeletedFiles.REMOVE)
     made = rig("/nowhere", memory_of(left), memory_of(right), options)
-    parts, folders = _side_by_side(made, random.Random(1))
-    assert folders >= 4
+    parts, workers = _side_by_side(made, random.Random(1))
+    assert len(workers.paths) >= 5
+    assert any(
+        path in workers.paths for path in ("g/", "h/", "i/", "j/", "k/")
+    )  # only the destination has them
+    assert parts == _one_walk(made)
+
+
+def test_small_neighbours_go_together() -> None:
+    left: dict[str, Declared] = {}
+    for number in range(400):
+        left[f"{number:03}/f"] = File(b"1")
+    made = rig("/nowhere", memory_of(left), memory_of({}))
+    parts, workers = _side_by_side(made, random.Random(1))
+    assert len(workers.paths) > 100
+    assert workers.requests < len(workers.paths) / 3
     assert parts == _one_walk(made)
