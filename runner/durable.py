@@ -9,13 +9,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 from collections.abc import Callable
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 T = TypeVar("T")
 
 SUFFIX = ".part"
+_BUFFER_BYTES = 1 << 17
 _NO_UNNAMED_FILES = frozenset(
     {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS, errno.EPERM, errno.EXDEV}
 )
@@ -41,15 +46,50 @@ def write_whole(path: str, write: Callable[[BinaryIO], T], *, durable: bool = Tr
                 raise
             written = _write_named(directory, name, write, durable)
         else:
-            with os.fdopen(handle, "wb", buffering=1 << 17) as file:
-                written = write(file)
-                _complete(file, durable)
+            with _Counted(handle) as counted:
+                written = counted.filled(write, durable)
                 _take_name(handle, directory, name)
         if durable:
             sync_folder(".", dir_fd=directory)
         return written
     finally:
         os.close(directory)
+
+
+def append_whole(path: str, line: bytes) -> None:
+    """Add a line to a file, which is made with mode 0600 when there is none; durable on return. One writer at a time.
+
+    Raises OSError; then the file is as it was, unless it cannot even be shortened.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        before = os.fstat(handle).st_size
+        try:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(handle, view) :]
+            _expect_size(handle, before + len(line))
+            os.fsync(handle)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, before)
+            raise
+    finally:
+        os.close(handle)
+    sync_folder(os.path.dirname(path))
+
+
+def read_whole(handle: int, offset: int, length: int) -> bytes:
+    """So many bytes from there, neither less nor more. Raises OSError."""
+    pieces = []
+    while length > 0:
+        piece = os.pread(handle, length, offset)
+        if not piece:
+            raise OSError(errno.EIO, "it is shorter than what was written")
+        pieces.append(piece)
+        offset += len(piece)
+        length -= len(piece)
+    return b"".join(pieces)
 
 
 def sync_folder(path: str, *, dir_fd: int | None = None) -> None:
@@ -67,13 +107,45 @@ def sync_folder(path: str, *, dir_fd: int | None = None) -> None:
         os.close(directory)
 
 
-def _complete(file: BinaryIO, durable: bool) -> None:
-    """All that was written is in the file; with `durable`, on the disk. Raises OSError."""
-    file.flush()
-    if os.fstat(file.fileno()).st_size != file.tell():
-        raise OSError(errno.EIO, "not all that was written arrived")
-    if durable:
-        os.fsync(file.fileno())
+class _Counted(io.RawIOBase):
+    """A new file that knows how many bytes the kernel said it took. Closes its handle with itself."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._taken = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._handle
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        taken = os.write(self._handle, content)
+        self._taken += taken
+        return taken
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            os.close(self._handle)
+
+    def filled(self, write: Callable[[BinaryIO], T], durable: bool) -> T:
+        """Have it written. All that was said to be is in the file then; with `durable`, on the disk. Raises OSError."""
+        output = io.BufferedWriter(self, _BUFFER_BYTES)
+        written = write(output)
+        output.flush()
+        output.detach()
+        _expect_size(self._handle, self._taken)
+        if durable:
+            os.fsync(self._handle)
+        return written
+
+
+def _expect_size(handle: int, size_bytes: int) -> None:
+    arrived = os.fstat(handle).st_size
+    if arrived != size_bytes:
+        raise OSError(errno.EIO, f"{arrived} bytes arrived of {size_bytes}")
 
 
 def _take_name(handle: int, directory: int, name: str) -> None:
@@ -115,9 +187,8 @@ def _write_named(directory: int, name: str, write: Callable[[BinaryIO], T], dura
     temporary = f".{_short(name)}.{os.urandom(6).hex()}{SUFFIX}"
     handle = os.open(temporary, _NAMED_FLAGS, 0o600, dir_fd=directory)
     try:
-        with os.fdopen(handle, "wb", buffering=1 << 17) as file:
-            written = write(file)
-            _complete(file, durable)
+        with _Counted(handle) as counted:
+            written = counted.filled(write, durable)
         os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         _unlink(directory, temporary)

@@ -187,7 +187,7 @@ ENTRY_CODE_MEANINGS: dict[EntryCode, tuple[Disposition, str, str]] = {
     EntryCode.TIMEOUT: (Disposition.RETRY, "The storage did not answer in time.", "Run again."),
     EntryCode.UNAVAILABLE: (
         Disposition.ABORT,
-        "The location stopped answering during the execution.",
+        "A location or the state folder stopped answering during the execution.",
         "Bring it back, then run again: what is done is not copied twice.",
     ),
     EntryCode.CANCELLED: (Disposition.SKIP, "The execution was cancelled before this action.", "Run again."),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from types import TracebackType
 
+from runner.durable import read_whole
 from runner.errors import StateUnavailableError
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,14 +36,16 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
-                self.flush()
-                if self._durable:
-                    os.fsync(self._handle)
+            try:
+                if kind is None:
+                    self.flush()
+                    if self._durable:
+                        os.fsync(self._handle)
+            finally:
+                # Network mounts tell here, too, that something was lost.
+                os.close(self._handle)
         except OSError as fault:
             raise self._unavailable(fault) from fault
-        finally:
-            os.close(self._handle)
 
     def write(self, lines: bytes) -> None:
         """Lines for the next flush."""
@@ -68,21 +72,33 @@ class Journal:
         )
 
 
-def read_piece(handle: int, path: str, offset: int, length: int) -> bytes:
-    """So many bytes of a journal. Raises StateUnavailableError when they are not there."""
-    pieces = []
-    try:
-        while length > 0 and (piece := os.pread(handle, length, offset)):
-            pieces.append(piece)
-            offset += len(piece)
-            length -= len(piece)
-    except OSError as error:
-        reason = error.strerror or str(error)
-    else:
-        if length == 0:
-            return b"".join(pieces)
-        reason = "it is shorter than what was written"
-    raise StateUnavailableError(
-        f"what was done cannot be read back from {path}: {reason}; not all was verified",
-        remedy="Verify everything: sync-runner verify TASK",
-    )
+class JournalReader:
+    """A journal that is read back, in pieces. A context manager; one thread. Raises StateUnavailableError."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            self._handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unavailable(error.strerror or str(error)) from error
+
+    def __enter__(self) -> JournalReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Nothing was written that could be lost.
+        with suppress(OSError):
+            os.close(self._handle)
+
+    def piece(self, offset: int, length: int) -> bytes:
+        """So many bytes from there, neither less nor more."""
+        try:
+            return read_whole(self._handle, offset, length)
+        except OSError as error:
+            raise self._unavailable(error.strerror or str(error)) from error
+
+    def _unavailable(self, reason: str) -> StateUnavailableError:
+        return StateUnavailableError(
+            f"what was done cannot be read back from {self._path}: {reason}; not all was verified",
+            remedy="Verify everything: sync-runner verify TASK",
+        )

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import msgspec
 
 from runner.diff.compare import Comparison
 from runner.diff.merge import Merge
 from runner.diff.tally import Tally
-from runner.errors import StateUnavailableError
 from runner.execution.circumstances import read_selection
 from runner.execution.context import Context
 from runner.execution.crew import Crew
-from runner.execution.journal import Journal, read_piece
+from runner.execution.journal import Journal, JournalReader
 from runner.inventory.both import both_listings
 from runner.locations.pair import Endpoints
 from runner.model.entry import Entry, Phase
@@ -92,25 +90,15 @@ def _with_outcomes(
 ) -> Iterator[bytes]:
     """Each action line followed by its outcome line, batch by batch as they were carried out."""
     lines = reader.lines()
-    with _journal_to_read(journal_path) as journal:
+    with JournalReader(journal_path) as journal:
         for batch in transferred.batches:
             if crew.stopping():
                 return
-            outcomes = read_piece(journal.fileno(), journal_path, batch.offset, batch.length).splitlines()
+            outcomes = journal.piece(batch.offset, batch.length).splitlines()
             request = []
             for outcome in outcomes:
                 request += [next(lines).rstrip(b"\n"), outcome]
             yield b"\n".join(request)
-
-
-def _journal_to_read(path: str) -> BinaryIO:
-    try:
-        return open(path, "rb", buffering=0)
-    except OSError as error:
-        raise StateUnavailableError(
-            f"what was done cannot be read back from {path}: {error.strerror or error}; nothing was verified",
-            remedy="Verify everything: sync-runner verify TASK",
-        ) from error
 
 
 def verify_everything(

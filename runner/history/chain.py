@@ -20,7 +20,7 @@ from typing import IO
 
 import msgspec
 
-from runner.durable import sync_folder
+from runner.durable import append_whole, sync_folder, write_whole
 from runner.errors import ExitCode, RunnerError
 from runner.history.standing import standing_file
 from runner.history.state import StateDirectory
@@ -78,11 +78,11 @@ class Extension:
         digest = hashlib.sha256(content).hexdigest()
         link = Link(self.place.sequence, at, execution_id=execution_id, report=digest)
         line = _line(link, self.place.chain)
-        _write_durably(_pending(self._path), line)
+        write_whole(_pending(self._path), lambda output: output.write(line))
         write()
         for folder in (self._state.execution_folder(execution_id), self._state.executions_folder):
             sync_folder(folder)
-        _append(self._path, line)
+        append_whole(self._path, line)
         os.unlink(_pending(self._path))
 
 
@@ -112,7 +112,7 @@ def retire(state: StateDirectory, task: str, execution_ids: Iterable[str], rule:
         for start in range(0, len(known), RETIRED_PER_LINE):
             place = _place(path)
             retired = tuple(known[start : start + RETIRED_PER_LINE])
-            _append(path, _line(Link(place.sequence, at, retired=retired, rule=rule), place.chain))
+            append_whole(path, _line(Link(place.sequence, at, retired=retired, rule=rule), place.chain))
 
 
 def chain_file(state: StateDirectory, task: str) -> str:
@@ -216,7 +216,7 @@ def _settle(state: StateDirectory, path: str) -> None:
         _cut_half_a_line(file)
     pending = _published(state, path)
     if pending is not None and next(_backwards(path), b"") != pending.removesuffix(b"\n"):
-        _append(path, pending)
+        append_whole(path, pending)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_pending(path))
 
@@ -241,7 +241,7 @@ def _published(state: StateDirectory, path: str) -> bytes | None:
             return None
         with open(os.path.join(state.execution_folder(link.execution_id), REPORT_FILE), "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, RunnerError):
+    except (FileNotFoundError, RunnerError):
         return None
     return line if found == link.report else None
 
@@ -259,22 +259,3 @@ def _locked(path: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _append(path: str, line: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    _written(os.open(path, flags, 0o600), line)
-    sync_folder(os.path.dirname(path))
-
-
-def _write_durably(path: str, line: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    _written(os.open(path, flags, 0o600), line)
-    sync_folder(os.path.dirname(path))
-
-
-def _written(handle: int, line: bytes) -> None:
-    with os.fdopen(handle, "wb") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())

@@ -105,7 +105,8 @@ class DestinationLock:
             with suppress(OSError):
                 os.ftruncate(descriptor, 0)
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        with suppress(OSError):
+            os.close(descriptor)
 
     def beat(self) -> None:
         """Say that the owner is alive. Call it every BEAT_SECONDS while the lock is held."""

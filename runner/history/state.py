@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from runner.clock import Clock
 from runner.durable import sync_folder
-from runner.errors import UsageError
+from runner.errors import StateUnavailableError, UsageError
 
 _EXECUTION_ID = re.compile(r"[0-9a-f]{12}\Z")
 _ATTEMPTS = 100
@@ -146,7 +146,10 @@ class StateDirectory:
         return folder
 
     def execution_ids(self) -> list[str]:
-        """Ids of all execution folders, oldest first; empty when there is no state yet."""
+        """Ids of all execution folders, oldest first; empty when there is no state yet.
+
+        Raises StateUnavailableError: what is unknown is not the same as nothing.
+        """
         try:
             with os.scandir(self.executions_folder) as folders:
                 return sorted(
@@ -156,6 +159,11 @@ class StateDirectory:
                 )
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise StateUnavailableError(
+                f"the executions in {self.executions_folder} cannot be listed: {error.strerror or error}",
+                remedy="Make the state folder (settings.state) readable, then run again.",
+            ) from error
 
     def resolve_execution(self, text: str) -> str:
         """The id that `text` means: a whole id, the only one that starts with it, or `latest`.

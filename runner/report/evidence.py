@@ -9,6 +9,7 @@ only when, everything that was planned is there.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
+from runner.durable import read_whole
 from runner.model.action import ActionKind, Finding, OutcomeStatus
 from runner.model.execution import Evidence, SideRoot
 from runner.model.wire import decode_line
@@ -85,6 +87,8 @@ def file_digests(folder: str) -> dict[str, str]:
         try:
             with open(os.path.join(folder, name), "rb", buffering=0) as file:
                 digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                if file.tell() != os.fstat(file.fileno()).st_size:
+                    raise OSError(errno.EIO, f"{name} could not be read to its end")
         except FileNotFoundError:
             continue
     return digests
@@ -172,7 +176,7 @@ def _entries(rows: list[_Row]) -> list[str]:
 
 def _in_order(journal: int, slices: Iterable[Slice]) -> Iterator[bytes]:
     for piece in sorted(slices):
-        yield os.pread(journal, piece.length, piece.offset)
+        yield read_whole(journal, piece.offset, piece.length)
 
 
 def _slices(lines: Iterable[bytes]) -> Iterator[Slice]:

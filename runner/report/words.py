@@ -63,7 +63,7 @@ _BEFORE_THE_COMMAND: dict[int, str] = {
     ExitCode.DIFFERENCES: "To make the destination equal:",
     ExitCode.ACTIONS_FAILED: "Then run again; what is done is not copied twice:",
     ExitCode.VERIFICATION_FAILED: "Then run again:",
-    ExitCode.LOCATION_UNAVAILABLE: "Bring the location back, then:",
+    ExitCode.LOCATION_UNAVAILABLE: "Bring back what is missing, then:",
     ExitCode.LOCK_HELD: "When the other execution has ended:",
     ExitCode.INTERRUPTED: "To go on; what is done is not copied twice:",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import multiprocessing
 import os
 import stat
@@ -13,9 +14,12 @@ from typing import Any
 import pytest
 
 from runner import durable
-from runner.durable import write_whole
+from runner.durable import append_whole, write_whole
 from runner.errors import StateUnavailableError
-from runner.execution.journal import Journal, read_piece
+from runner.execution.journal import Journal, JournalReader
+from runner.history.state import StateDirectory
+from runner.report.evidence import Slice, evidence_of, file_digests
+from runner.testing.fake_clock import FakeClock
 
 OLD = b"old\n" * 10_000
 NEW = b"the new one\n" * 20_000
@@ -86,7 +90,7 @@ def test_what_did_not_arrive_is_found_before_it_takes_the_name(
         output.flush()
         os.ftruncate(output.fileno(), len(NEW) // 2)
 
-    with pytest.raises(OSError, match="not all that was written arrived"):
+    with pytest.raises(OSError, match="bytes arrived of"):
         write_whole(str(path), write)
     assert path.read_bytes() == OLD
 
@@ -141,13 +145,13 @@ def test_a_journal_is_private_and_holds_what_was_flushed(tmp_path: Path) -> None
         journal.write(b"three\n")
     assert Path(path).read_bytes() == b"one\ntwo\nthree\n"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    with open(path, "rb") as file:
-        assert read_piece(file.fileno(), path, 4, 10) == b"two\nthree\n"
+    with JournalReader(path) as reader:
+        assert reader.piece(4, 10) == b"two\nthree\n"
         with pytest.raises(StateUnavailableError, match="shorter than what was written"):
-            read_piece(file.fileno(), path, 4, 11)
+            reader.piece(4, 11)
 
 
-@pytest.mark.parametrize("call", ["write", "fsync"])
+@pytest.mark.parametrize("call", ["write", "fsync", "close"])
 def test_a_journal_that_cannot_be_written_stops_the_execution(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -178,3 +182,65 @@ def test_a_journal_that_somebody_else_began_is_not_written_to(tmp_path: Path) ->
     with pytest.raises(StateUnavailableError, match="File exists"):
         Journal(str(path), durable=False)
     assert path.read_bytes() == b"before\n"
+
+
+def test_bytes_that_the_kernel_took_and_lost_are_missed_before_the_name_changes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda handle, content: write(handle, bytes(content)[3:]) + 3)
+        with pytest.raises(OSError, match="bytes arrived of"):
+            write_whole(str(path), lambda output: output.write(NEW))
+    assert path.read_bytes() == OLD
+    assert os.listdir(path.parent) == ["state.json"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "write"])
+def test_a_line_that_cannot_be_added_is_not_there_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "chain.jsonl"
+    append_whole(str(path), b"one\n")
+    write = os.write
+
+    def half(handle: int, content: Any) -> int:
+        return write(handle, bytes(content)[:2]) + 2
+
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, "scripted: bytes arrived of")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, half if call == "write" else failing)
+        with pytest.raises(OSError, match="bytes arrived of"):
+            append_whole(str(path), b"two\n")
+    assert path.read_bytes() == b"one\n"
+    append_whole(str(path), b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_executions_that_cannot_be_listed_are_not_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = StateDirectory(str(tmp_path / "state"))
+    state.new_execution_id(FakeClock())
+
+    def failing(_: str) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(StateUnavailableError, match="Too many open files"):
+        state.execution_ids()
+
+
+def test_evidence_is_not_made_of_files_that_end_too_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outcomes.jsonl").write_bytes(b"{}\n" * 10)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="shorter than what was written"):
+        patched.setattr(os, "pread", lambda *_: b"")
+        evidence_of(str(tmp_path), [Slice(0, 0, 30)], [])
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="could not be read to its end"):
+        patched.setattr(hashlib, "file_digest", lambda file, name: hashlib.new(name, file.read(3)))
+        file_digests(str(tmp_path))

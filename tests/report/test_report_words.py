@@ -221,7 +221,7 @@ def test_next_steps_name_the_code_the_verdict_and_the_command() -> None:
     ("exit_code", "status", "expected"),
     [
         (3, Phase.SUCCESS, "To make the destination equal:"),
-        (7, Phase.ERROR, "Bring the location back, then:"),
+        (7, Phase.ERROR, "Bring back what is missing, then:"),
         (8, Phase.ERROR, "When the other execution has ended:"),
         (130, Phase.CANCELLED, "To go on; what is done is not copied twice:"),
     ],
