@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from runner.errors import Disposition, EntryCode, EntryError
+from runner.errors import EntryCode, EntryError
 from runner.model.wire import terminal_safe
 
 CODES: dict[int, EntryCode] = {
@@ -23,12 +23,13 @@ CODES: dict[int, EntryCode] = {
     errno.EISDIR: EntryCode.KIND_CONFLICT,
     errno.ENOSPC: EntryCode.NO_SPACE,
     errno.EDQUOT: EntryCode.NO_SPACE,
-    errno.EFBIG: EntryCode.NO_SPACE,
     errno.EROFS: EntryCode.READ_ONLY,
     errno.ENAMETOOLONG: EntryCode.NAME_NOT_ALLOWED,
     errno.EILSEQ: EntryCode.NAME_NOT_ALLOWED,
     errno.EINVAL: EntryCode.NAME_NOT_ALLOWED,
     errno.EXDEV: EntryCode.KIND_NOT_SUPPORTED,
+    # Says nothing about other files: no lack of space, which would end the run.
+    errno.EFBIG: EntryCode.KIND_NOT_SUPPORTED,
     errno.EMLINK: EntryCode.KIND_NOT_SUPPORTED,
     errno.EOPNOTSUPP: EntryCode.KIND_NOT_SUPPORTED,
     errno.ENOSYS: EntryCode.KIND_NOT_SUPPORTED,
@@ -74,10 +75,8 @@ def classify(error: OSError, path: str, doing: str) -> EntryError:
     code = CODES.get(number, EntryCode.IO_ERROR)
     name = errno.errorcode.get(number, str(number))
     hint = f"; {_HINTS[number]}" if number in _HINTS else ""
-    # A file too large for the medium says nothing about the other files: no reason to stop.
-    disposition = Disposition.SKIP if number == errno.EFBIG else None
     message = f"cannot {doing} {shown(path)}: {error.strerror or name} ({name}){hint}"
-    return EntryError(code, path, message, disposition=disposition)
+    return EntryError(code, path, message)
 
 
 class classified:

@@ -24,7 +24,8 @@ _MEANINGS: dict[int, tuple[str, EntryCode, str]] = {
     NOTDIR: ("NOTDIR", EntryCode.STALE, "something that is no folder stands where one is expected"),
     ISDIR: ("ISDIR", EntryCode.KIND_CONFLICT, "a folder stands there"),
     INVAL: ("INVAL", EntryCode.NAME_NOT_ALLOWED, "the server takes no such name or value"),
-    FBIG: ("FBIG", EntryCode.NO_SPACE, "it is larger than the server's file system allows"),
+    # Says nothing about other files: no lack of space, which would end the run.
+    FBIG: ("FBIG", EntryCode.KIND_NOT_SUPPORTED, "it is larger than the server's file system allows"),
     NOSPC: ("NOSPC", EntryCode.NO_SPACE, "the server's file system is full"),
     ROFS: ("ROFS", EntryCode.READ_ONLY, "the server exports it read-only"),
     MLINK: ("MLINK", EntryCode.KIND_NOT_SUPPORTED, "the file has as many names as the server allows"),
@@ -58,9 +59,6 @@ def of_status(error: NfsError, path: str, doing: str) -> EntryError:
     disposition = None
     if error.status in _RETRIED:
         disposition = Disposition.RETRY
-    elif error.status == FBIG:
-        # It says nothing about the other files: no reason to stop.
-        disposition = Disposition.SKIP
     return EntryError(
         code,
         path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -240,3 +241,20 @@ def test_rot_below_the_file_system_of_the_source(project: Project, mount: Mount)
     assert "rotten" in ran.out
     assert files(project.destination)[b"rotten"] == old[b"rotten"]
     assert (project.destination / "whole").read_bytes() == b"W" * 20_000
+
+
+def test_a_writer_that_moves_no_time(project: Project, mount: Mount) -> None:
+    """F33. A store through mmap can leave size and times as they were: `run` cannot see it, `verify` does."""
+    root = mount("tmpfs", "4m", project.source)
+    (root / "database").write_bytes(b"before" * 1_000)
+    project.run("run", "t")
+    before = (root / "database").stat()
+    with open(root / "database", "r+b") as file, mmap.mmap(file.fileno(), 0) as pages:
+        pages[0:6] = b"AFTER!"
+    # Where the kernel notes such a store: as a writer that puts the time back.
+    os.utime(root / "database", ns=(before.st_atime_ns, before.st_mtime_ns))
+    project.run("run", "t")
+    report = project.run("verify", "t", "--json", expect=5).json
+    assert [finding["path"] for finding in report["findings"]] == ["database"]
+    project.configure(options={"compare": "checksum"})
+    converges(project)

@@ -81,16 +81,20 @@ def digests(folder: Path) -> dict[bytes, str | None]:
 def test_a_file_system_that_knows_little_is_written_to(
     project: Project, destination_mount: FuseMount, backing: Path
 ) -> None:
-    """No extended attributes, no files without a name, no renames with a condition: all that it holds arrives."""
-    project.configure(options=OPTIONS)
+    """No extended attributes, no files without a name, no renames with a condition: all content arrives, and what
+    the file system accepted and did not do is found (a folder's time, by bindfs 1.14)."""
     for name in "abc":
         (project.source / name).write_bytes(name.encode() * 1_000)
     (project.source / "big").write_bytes(b"big" * 1_000_000)
+    for content in (b"new", b"longer"):
+        (project.source / "a").write_bytes(content * 1_000)
+        ran = project.run("run", "t", "--json", expect=None)
+        assert ran.code in (0, 5), ran.err
+        assert ran.json["problems"] == []
+        assert {(one["path"], one["verdict"]) for one in ran.json["findings"]} <= {("", "metadata_failure")}
+        assert digests(backing) == digests(project.source)
+    project.configure(options=OPTIONS)
     project.run("run", "t")
-    assert digests(backing) == digests(project.source)
-    (project.source / "a").write_bytes(b"longer" * 1_000)
-    project.run("run", "t")
-    assert digests(backing) == digests(project.source)
     project.run("plan", "t", "--detailed-exitcode", expect=0)
 
 

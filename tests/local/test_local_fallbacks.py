@@ -355,7 +355,7 @@ def test_names_that_cannot_be(tmp_path: Path) -> None:
     [
         (errno.ENOSPC, EntryCode.NO_SPACE, Disposition.ABORT),
         (errno.EDQUOT, EntryCode.NO_SPACE, Disposition.ABORT),
-        (errno.EFBIG, EntryCode.NO_SPACE, Disposition.SKIP),
+        (errno.EFBIG, EntryCode.KIND_NOT_SUPPORTED, Disposition.SKIP),
         (errno.EIO, EntryCode.IO_ERROR, Disposition.RETRY),
         (errno.ESTALE, EntryCode.IO_ERROR, Disposition.RETRY),
         (errno.EMFILE, EntryCode.IO_ERROR, Disposition.RETRY),
