@@ -201,8 +201,9 @@ def _carry_out(
     record.hold_destination(endpoints)
     record.enter(Phase.TRANSFERRING)
     record.transfer(reader, crew)
-    if options.preserve_deleted_files is DeletedFiles.QUARANTINE and not record.cancelled:
+    if options.uses_quarantine and not record.cancelled:
         record.purge_quarantine(endpoints)
+    record.mark(endpoints)
     if record.cancelled or options.verify_mode is VerifyMode.NONE:
         return
     record.enter(Phase.VERIFYING)
@@ -235,6 +236,14 @@ def _check_endpoints(reader: PlanReader, task: Task, endpoints: Endpoints) -> No
     for side in ("source", "destination"):
         planned = getattr(reader.header, side)
         present = endpoint_summary(endpoints, task, side)
+        if planned.marker is not None:
+            if present.marker == planned.marker:
+                continue
+            found = f"it has the marker {present.marker}" if present.marker else "it has no marker"
+            raise PlanFileError(
+                f"the {side} is not the one the plan was made for: that had the marker {planned.marker}, {found}",
+                remedy="See that everything is mounted that should be, or make a new plan.",
+            )
         if planned.identity is not None and present.identity != planned.identity:
             raise PlanFileError(
                 f"the {side} is not the one the plan was made for: it was {planned.identity}, "

@@ -1,4 +1,4 @@
-"""locations: what is declared, what answers, and what a location really does."""
+"""locations: what is declared, what answers, what a location really does, and which place is the right one."""
 
 from __future__ import annotations
 
@@ -58,11 +58,13 @@ class TypeDescription(msgspec.Struct, frozen=True):
 
 
 def locations(session: Session, arguments: Namespace) -> int:
-    """`locations [list|check|types] [NAME]`."""
+    """`locations [list|check|types|adopt] [NAME]`."""
     if arguments.what == "types":
         return _location_types(session)
     if arguments.what == "check":
         return _check(session, arguments)
+    if arguments.what == "adopt":
+        return _adopt(session, arguments)
     if arguments.name is not None:
         raise UsageError(
             "list takes no name", remedy=f"Check one: sync-runner locations check {arguments.name}"
@@ -135,7 +137,7 @@ def _is_written(configuration: Configuration, name: str) -> bool:
 def _check(session: Session, arguments: Namespace) -> int:
     if arguments.read_only and arguments.write:
         raise UsageError("--read-only and --write exclude one another")
-    settings = _named(session, arguments.name)
+    settings = _named(session, arguments.name, "check")
     driver = session.registry().driver(settings.type)
     write = arguments.write or (
         not arguments.read_only and _is_written(session.configuration(), settings.name)
@@ -161,10 +163,32 @@ def _check(session: Session, arguments: Namespace) -> int:
     return ExitCode.LOCATION_UNAVAILABLE if failed else ExitCode.DONE
 
 
-def _named(session: Session, name: str | None) -> LocationSettings:
+def _adopt(session: Session, arguments: Namespace) -> int:
+    settings = _named(session, arguments.name, "adopt")
+    adopted = session.services.adopt(
+        settings, session.context(subscriber=ignore_events), accept_empty=arguments.empty
+    )
+    if session.output.json:
+        session.output.value(adopted)
+    page = session.page
+    lines = [page.paint(f"Location {safe(adopted.location)}", Style.HEADING) + f": {safe(adopted.address)}"]
+    if adopted.facts is not None:
+        lines += wrapped(safe(adopted.facts), page, first="  is     ", rest="         ")
+    if adopted.marker is None:
+        lines.append("  has    no marker")
+    else:
+        news = "written just now" if adopted.written else "found there"
+        lines += wrapped(f"{adopted.marker.describe()} ({news})", page, first="  has    ", rest="         ")
+    lines.append(f"  tasks  {', '.join(map(safe, adopted.tasks)) or 'none'}")
+    lines += [f"Next: sync-runner plan {safe(task)}{session.config_flag}" for task in adopted.tasks]
+    session.output.result(lines)
+    return ExitCode.DONE
+
+
+def _named(session: Session, name: str | None, verb: str) -> LocationSettings:
     known = session.configuration().locations
     if name is None:
-        raise UsageError("check needs a location's name", remedy=f"Declared: {', '.join(known) or 'none'}")
+        raise UsageError(f"{verb} needs a location's name", remedy=f"Declared: {', '.join(known) or 'none'}")
     if name not in known:
         close = closest(name, known)
         raise UsageError(

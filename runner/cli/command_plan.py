@@ -65,9 +65,14 @@ def check_guard_names(names: Sequence[str]) -> None:
     """Raises UsageError for --accept with a guard that does not exist: a typo must not look like consent."""
     if not names:
         return
-    from runner.plan.guards import GUARD_NAMES
+    from runner.plan.guards import GUARD_NAMES, NEVER_ACCEPTED
 
     for name in names:
+        if name in NEVER_ACCEPTED:
+            raise UsageError(
+                f"option --accept: the guard {name} is not let pass so: it says which place is the wrong one",
+                remedy="Bring the right one back. To take this one for it on purpose: sync-runner locations adopt NAME",
+            )
         if name not in GUARD_NAMES:
             close = closest(name, GUARD_NAMES)
             raise UsageError(

@@ -123,37 +123,47 @@ COMMANDS = (
     Command(
         name="locations",
         group=START,
-        summary="List or check the declared locations, or list the location types.",
+        summary="List, check or adopt the declared locations, or list the location types.",
         description=(
             "`list` shows the locations that the configuration declares, with their addresses, what they can "
             "hold, and whether they are ONLINE or OFFLINE now. `check NAME` tries one out: reachable, "
             "credentials, clock, and, in a folder of its own that is removed again, whether it can be written "
-            "to and keeps what its driver promises. `types` shows the location types that are installed."
+            "to and keeps what its driver promises. `types` shows the location types that are installed. "
+            "`adopt NAME` takes what stands there now for the right place, after it was moved, swapped or restored "
+            "on purpose: it makes the marker where one is wanted, and all tasks that use the location trust it from "
+            "then on. Look first that it is mounted, and make a plan afterwards."
         ),
         handler="runner.cli.command_locations:locations",
         positionals=(
             Positional(
                 "WHAT",
-                "list (the default), check or types.",
+                "list (the default), check, types or adopt.",
                 Count.OPTIONAL,
-                choices=("list", "check", "types"),
+                choices=("list", "check", "types", "adopt"),
             ),
-            Positional("NAME", "The location to check.", Count.OPTIONAL),
+            Positional("NAME", "The location to check or adopt.", Count.OPTIONAL),
         ),
         options=(
             Option(("--no-connect",), "list: contact nothing."),
             Option(("--read-only",), "check: write nothing, also where tasks write."),
             Option(("--write",), "check: write, also where no task does."),
+            Option(
+                ("--empty",),
+                "adopt: also a location that lists nothing, though executions saw something else.",
+            ),
         ),
         examples=(
             ("sync-runner locations", "the locations of ./sync.yaml, and which of them answer"),
             ("sync-runner locations check archive", "prove what this one can do"),
             ("sync-runner locations types", "what a location's type may be"),
+            ("sync-runner locations adopt archive", "this is the right disk, from now on"),
         ),
         exit_codes=(
             ExitCode.DONE,
             ExitCode.USAGE,
+            ExitCode.ACTIONS_FAILED,
             ExitCode.LOCATION_UNAVAILABLE,
+            ExitCode.LOCK_HELD,
             ExitCode.INTERRUPTED,
         ),
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from runner.clock import Clock
+    from runner.execution.adopting import Adopted
     from runner.history.compare import Told
     from runner.history.state import StateDirectory
     from runner.history.store import History
@@ -106,6 +107,11 @@ class Services:
         from runner.pipeline import restore
 
         return restore(task, context, execution, paths, list_only)
+
+    def adopt(self, settings: LocationSettings, context: Context, *, accept_empty: bool) -> Adopted:
+        from runner.execution.adopting import adopt
+
+        return adopt(settings, context, accept_empty=accept_empty)
 
     def probe(
         self, driver: Driver, settings: LocationSettings, context: Context, *, write: bool

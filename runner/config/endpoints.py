@@ -7,10 +7,10 @@ from collections.abc import Mapping as MappingABC
 from typing import Any
 
 from runner.config.nodes import Faults, Mapping, Node, Sequence, plain, text_of
-from runner.config.schema import COMMON_KEYS, secret_paths
+from runner.config.schema import COMMON_KEYS, LIMIT_KEYS, secret_paths
 from runner.errors import MissingExtraError
 from runner.locations.registry import Registry
-from runner.model.task import LocationSettings, Secret
+from runner.model.task import LocationSettings, MarkerMode, Secret
 
 _SUSPICIOUS = re.compile("pass?w|pwd|passphrase|secret|token|credential|_?key$|sas", re.IGNORECASE)
 """Keys whose written-out values no excerpt shows, even where no schema marks them: a misspelt `pasword2`."""
@@ -46,13 +46,14 @@ class Endpoints:
             for key, member in node.members.items()
             if key != "type" and key not in COMMON_KEYS
         }
-        limits = {key: plain(limit) for key in COMMON_KEYS if (limit := node.get(key)) is not None}
+        limits = {key: plain(limit) for key in LIMIT_KEYS if (limit := node.get(key)) is not None}
         return LocationSettings(
             name,
             location_type,
             options,
             base_directory=node.source.directory,
             **{key: int(limit) for key, limit in limits.items()},
+            marker=_marker_mode(text_of(node.get("marker"))),
         )
 
     def _load(self, location_type: str, node: Mapping) -> None:
@@ -93,6 +94,11 @@ class Endpoints:
                 self._mask(child, (*path, "*"), marked)
         elif node.template is None and node.value is not None and _is_telling(path, marked):
             node.source.mask(node)
+
+
+def _marker_mode(text: str | None) -> MarkerMode:
+    """AUTO for what the schema refuses: that is told already."""
+    return next((mode for mode in MarkerMode if mode == text), MarkerMode.AUTO)
 
 
 def location_nodes(root: Mapping) -> list[Mapping]:

@@ -12,7 +12,8 @@ from runner.locations.registry import Registry
 
 Schema = dict[str, Any]
 
-COMMON_KEYS = ("max_executions", "max_concurrency")
+LIMIT_KEYS = ("max_executions", "max_concurrency")
+COMMON_KEYS = (*LIMIT_KEYS, "marker")
 """What every location may say besides its type, whatever its driver."""
 SCHEMA_ID = "urn:sync-runner:schema:sync:1"
 

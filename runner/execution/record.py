@@ -32,8 +32,9 @@ from runner.execution.control import Watch
 from runner.execution.crew import Crew
 from runner.execution.journal import Journal
 from runner.execution.locking import destination_lock, hold
+from runner.execution.marking import Marked, mark
 from runner.execution.notebook import Notebook
-from runner.execution.past import write_past
+from runner.execution.past import read_past, write_past
 from runner.execution.phases import Phases
 from runner.execution.sealing import seal
 from runner.execution.surroundings import Surroundings
@@ -120,6 +121,7 @@ class ExecutionRecord:
         self._report: Report | None = None
         self._standings: tuple[Standing, Standing] | None = None
         self._summary: str | None = None
+        self._marked: Marked | None = None
         self._surroundings = Surroundings(task, context, trigger)
         self._watch = Watch(
             self.folder, context.cancellation, context.clock, task.automation.max_duration_seconds
@@ -241,6 +243,23 @@ class ExecutionRecord:
             )
         except EntryError as error:
             self._add_problems([Problem.from_error(error, self._phases.current, "destination")], 1)
+
+    def mark(self, endpoints: Endpoints) -> None:
+        """What was transferred is there: the markers that the task keeps say so."""
+        if self.cancelled or self._transferred is None or self._transferred.aborted:
+            return
+        marked = mark(
+            self.task,
+            endpoints,
+            read_past(self.context.state, self.task.name),
+            self.execution_id,
+            iso_utc(self.context.clock.now()),
+            self._transferred.sums.done > 0,
+        )
+        for warning in marked.warnings:
+            self.context.subscriber(Message("warning", warning))
+        self._add_problems(marked.problems, len(marked.problems))
+        self._marked = marked
 
     def verify_transferred(self, reader: PlanReader, crewed: Crew) -> None:
         assert self._transferred is not None
@@ -410,7 +429,6 @@ class ExecutionRecord:
 
     def _written(self, report: Report) -> Report:
         """The report as it stands on disk, with its evidence. Raises StateUnavailableError."""
-        state = self.context.state
         for path, values in (
             (os.path.join(self.folder, PROBLEMS_FILE), self._problems),
             (os.path.join(self.folder, FINDINGS_FILE), self._findings),
@@ -423,19 +441,33 @@ class ExecutionRecord:
         self._notebook.ended(report, self.folder)
         if self.trigger is not Trigger.VERIFY:
             self._stand(report)
-        if report.execution.status is Phase.SUCCESS and self.trigger is not Trigger.VERIFY:
+            self._remember(report)
+        return report
+
+    def _remember(self, report: Report) -> None:
+        """For the guards of the next execution: all of a success, of any other transfer the markers."""
+        past = read_past(self.context.state, self.task.name)
+        if report.execution.status is Phase.SUCCESS:
             listed = report.counters.listed
             past = Past(
                 report.execution.filter_digest,
                 report.source.identity,
                 report.destination.identity,
                 max(0, listed.files + listed.folders - 1),
+                past.source_marker,
+                past.destination_marker,
             )
-            try:
-                write_past(state, self.task.name, past)
-            except OSError as error:
-                raise _unavailable(state.path, error) from error
-        return report
+        elif self._marked is None:
+            return
+        if self._marked is not None:
+            past = msgspec.structs.replace(
+                past, source_marker=self._marked.source, destination_marker=self._marked.destination
+            )
+        state = self.context.state
+        try:
+            write_past(state, self.task.name, past)
+        except OSError as error:
+            raise _unavailable(state.path, error) from error
 
     def _sync_executions(self) -> None:
         """The folder of this execution survives a power cut from here on."""

@@ -11,7 +11,7 @@ from typing import IO
 
 from runner.errors import EntryCode, EntryError
 from runner.inventory.patience import patient_scan
-from runner.locations.pair import IMPATIENT, Patience
+from runner.locations.patience import IMPATIENT, Patience
 from runner.locations.protocol import Location, Scan
 from runner.model.entry import Entry, Phase, Problem, path_before, path_bytes
 from runner.model.wire import decode_line, encode_line

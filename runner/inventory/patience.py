@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 
 from runner.errors import Disposition, EntryCode, EntryError
-from runner.locations.pair import Patience
+from runner.locations.patience import Patience
 from runner.locations.protocol import Location, Scan
 from runner.model.entry import Entry, Phase, Problem, parent_path, path_before
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
-import msgspec
-
 from runner.clock import Clock, SystemClock
+from runner.locations.marker import SeenMarker, Sighting, read_marker
 from runner.locations.observer import NOBODY, Observer, spent
+from runner.locations.patience import Patience
 from runner.locations.protocol import (
     Capabilities,
     CopiesMany,
     Driver,
     Identifies,
-    Identity,
     Linking,
     Location,
     OpenSettings,
@@ -22,10 +21,17 @@ from runner.locations.protocol import (
 from runner.locations.registry import Registry, check_installed
 from runner.model.activity import Activity
 from runner.model.entry import DEVICE_KINDS, SPECIAL_KINDS, Kind
-from runner.model.task import Owner, SecurityDescriptor, SymlinkMode, Task, TaskOptions
+from runner.model.task import (
+    LocationSettings,
+    MarkerMode,
+    Owner,
+    SecurityDescriptor,
+    SymlinkMode,
+    Task,
+    TaskOptions,
+)
 from runner.units import format_resolution
 
-LONGEST_PAUSE_SECONDS = 30.0
 REMOTE_ATTEMPTS = 5
 REMOTE_PAUSE_SECONDS = 1.0
 """What a lost connection or a busy server is granted at least: a server that is started anew takes some seconds."""
@@ -114,21 +120,6 @@ def _takes_part(kind: Kind, options: TaskOptions) -> bool:
     return kind is not Kind.SYMLINK or options.symlinks is SymlinkMode.PRESERVE
 
 
-class Patience(msgspec.Struct, frozen=True):
-    """How often, and after which pauses, something that failed for a passing reason is tried again.
-
-    The pause doubles from attempt to attempt, up to LONGEST_PAUSE_SECONDS.
-    """
-
-    attempts: int
-    first_pause_seconds: float
-    sleep: Callable[[float], None]
-
-    def pause(self, attempt: int) -> None:
-        """Wait after the attempt of that number (from 1)."""
-        self.sleep(min(self.first_pause_seconds * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS))
-
-
 def waiting(clock: Clock, observer: Observer) -> Callable[[float], None]:
     """The clock's sleep, of which the observer hears: waiting for a storage to come back."""
 
@@ -137,9 +128,6 @@ def waiting(clock: Clock, observer: Observer) -> Callable[[float], None]:
             clock.sleep(seconds)
 
     return sleep
-
-
-IMPATIENT = Patience(1, 0.0, lambda seconds: None)
 
 
 class Endpoints:
@@ -159,8 +147,10 @@ class Endpoints:
     ) -> None:
         """`observer`: for the drivers. Raises LocationUnavailableError, and MissingExtraError when a driver's packages are
         not installed."""
+        self._task = task
         self._cache_directory = cache_directory
         self.observer = observer
+        self._sightings: tuple[Sighting, Sighting] | None = None
         self.patience = Patience(
             max(task.options.attempts, REMOTE_ATTEMPTS) if task.options.attempts > 1 else 1,
             max(task.options.retry_delay_seconds, REMOTE_PAUSE_SECONDS)
@@ -241,13 +231,41 @@ class Endpoints:
         )
         return 0 if coarsest <= 1 else coarsest
 
-    def identities(self) -> tuple[Identity | None, Identity | None]:
-        """Facts that tell both endpoints from others at the same address."""
-        source, destination = self.source, self.destination
+    def sightings(self) -> tuple[Sighting, Sighting]:
+        """Both endpoints as they were when this was asked for the first time: before anything was listed."""
+        if self._sightings is None:
+            self._sightings = (
+                self._seen(self._task.source, self.source),
+                self._seen(self._task.destination, self.destination),
+            )
+        return self._sightings
+
+    def look_again(self) -> tuple[Sighting, Sighting]:
+        """Both endpoints as they are now, at their addresses: a disk that was mounted over the one that is open, or
+        went from under it, shows. Raises LocationUnavailableError when one is not there any more."""
         return (
-            source.identity() if isinstance(source, Identifies) else None,
-            destination.identity() if isinstance(destination, Identifies) else None,
+            self._looked_at_anew(self._task.source, self.source, self.source_driver, self.source_open),
+            self._looked_at_anew(
+                self._task.destination, self.destination, self.destination_driver, self.destination_open
+            ),
         )
+
+    def _looked_at_anew(
+        self, settings: LocationSettings, location: Location, driver: Driver, open_settings: OpenSettings
+    ) -> Sighting:
+        if location.capabilities.remote:
+            return self._seen(settings, location)  # there each question asks the address
+        fresh = driver.open(settings, open_settings, create=location is self.destination)
+        try:
+            return self._seen(settings, fresh)
+        finally:
+            fresh.close()
+
+    def _seen(self, settings: LocationSettings, location: Location) -> Sighting:
+        marker: SeenMarker | None = None
+        if settings.marker is not MarkerMode.NONE:
+            marker = read_marker(location, self.patience)
+        return Sighting(location.identity() if isinstance(location, Identifies) else None, marker)
 
     def __enter__(self) -> Endpoints:
         return self

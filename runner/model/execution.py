@@ -91,12 +91,14 @@ class GuardVerdict(msgspec.Struct, frozen=True):
 
 
 class EndpointSummary(msgspec.Struct, frozen=True):
-    """A location as a report shows it: no secrets."""
+    """A location as a report shows it: no secrets. `identity`: facts that tell it from others at the same address;
+    `marker`: the id of the marker in it."""
 
     name: str
     type: str
     description: str
     identity: str | None = None
+    marker: str | None = None
 
 
 class Execution(msgspec.Struct, frozen=True):

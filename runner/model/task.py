@@ -101,6 +101,15 @@ class SecurityDescriptor(enum.StrEnum):
     OWNER_DACL_SACL = "owner_dacl_sacl"
 
 
+class MarkerMode(enum.StrEnum):
+    """Whether a location is known by a marker. AUTO: one that is there is heeded, and kept up to date at a destination.
+    REQUIRED: nothing is done without one, and it is kept up to date at either end. NONE: none is read or written."""
+
+    AUTO = "auto"
+    REQUIRED = "required"
+    NONE = "none"
+
+
 class MetadataOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which metadata is carried. `owner_map` maps source owners to destination owners, each a name or a number
     in text: (("alice", "bob"), ("1000", "2000")); `group_map` likewise."""
@@ -156,6 +165,11 @@ class TaskOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int = 3
     retry_delay_seconds: float = 0.2
     workers: int | None = None
+
+    @property
+    def uses_quarantine(self) -> bool:
+        """Whether anything is moved aside at the destination instead of being lost."""
+        return self.preserve_deleted_files is DeletedFiles.QUARANTINE
 
 
 class ManifestSettings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -218,6 +232,7 @@ class LocationSettings(msgspec.Struct, frozen=True):
     base_directory: str
     max_executions: int | None = None
     max_concurrency: int | None = None
+    marker: MarkerMode = MarkerMode.AUTO
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -273,6 +288,7 @@ __all__ = [
     "Limit",
     "LocationSettings",
     "ManifestSettings",
+    "MarkerMode",
     "MetadataOptions",
     "OverwriteMode",
     "Owner",

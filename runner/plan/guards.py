@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from runner.locations.protocol import Identity, Space
+from runner.locations.marker import Marker, Sighting
+from runner.locations.protocol import Space
 from runner.model.execution import GuardVerdict
 from runner.model.plan import ActionTotals
 from runner.model.task import Guards, Limit, Task
+from runner.plan.identity import Cause, Objection, Remembered, objection_to
 from runner.units import format_size
 
 GUARD_NAMES = {
@@ -21,18 +23,33 @@ GUARD_NAMES = {
     "wide_root": "The destination is a root, a home or a system folder.",
     "source_changed": "The source is not the endpoint of the last successful run: another disk, mount or bucket.",
     "destination_changed": "The destination is not the endpoint of the last successful run.",
+    "source_marker": "The source is not the marked place it has to be: gone, swapped, or put back to an older state.",
+    "destination_marker": "The destination is not the marked place it has to be.",
     "filter_changed": "The filters changed since the last successful run, and the plan deletes.",
     "free_space": "The destination has not the space that the plan needs.",
 }
+NEVER_ACCEPTED = frozenset({"source_marker", "destination_marker"})
+"""Guards that `--accept` does not let pass: the way on is to bring the right place, or to adopt this one by its name."""
 
 
 class Past(msgspec.Struct, frozen=True):
-    """What is remembered of the task's last successful run. None = unknown."""
+    """What is remembered of the task's last successful run; the markers are of the last that transferred, successful
+    or not. None = unknown."""
 
     filter_digest: str | None = None
     source_identity: str | None = None
     destination_identity: str | None = None
     listed_entries: int | None = None
+    source_marker: Marker | None = None
+    destination_marker: Marker | None = None
+
+    @property
+    def source(self) -> Remembered:
+        return Remembered(self.source_identity, self.source_marker)
+
+    @property
+    def destination(self) -> Remembered:
+        return Remembered(self.destination_identity, self.destination_marker)
 
 
 class GuardFacts(msgspec.Struct, frozen=True):
@@ -46,8 +63,8 @@ class GuardFacts(msgspec.Struct, frozen=True):
     bytes_needed: int
     entries_needed: int
     incomplete: bool
-    source_identity: Identity | None = None
-    destination_identity: Identity | None = None
+    source: Sighting = Sighting()
+    destination: Sighting = Sighting()
     space: Space | None = None
     wide_root: str | None = None
     past: Past = Past()
@@ -76,19 +93,50 @@ def evaluate_guards(
             "replaces",
         ),
         "wide_root": None if guards.allow_wide_root else facts.wide_root,
-        "source_changed": _changed(guards, "source", facts.past.source_identity, facts.source_identity),
-        "destination_changed": _changed(
-            guards, "destination", facts.past.destination_identity, facts.destination_identity
-        ),
+        "source_changed": None,
+        "destination_changed": None,
+        "source_marker": None,
+        "destination_marker": None,
         "filter_changed": _filter_changed(task, facts),
         "free_space": _free_space(guards, facts),
     }
+    ways: dict[str, str] = {}
+    for name, objection in _identity_objections(task, facts, config_file):
+        objections[name] = objection.message
+        if objection.way is not None:
+            ways[name] = objection.way
     objecting = {name: message for name, message in objections.items() if message is not None}
-    refusing = [name for name in objecting if name not in accepted]
+    accepted -= NEVER_ACCEPTED
+    refusing = [name for name in objecting if name not in accepted and name not in ways]
     return tuple(
-        GuardVerdict(name, message, _remedy(task.name, config_file, refusing or [name]), name in accepted)
+        GuardVerdict(
+            name,
+            message,
+            ways.get(name) or _remedy(task.name, config_file, refusing or [name]),
+            name in accepted,
+        )
         for name, message in objecting.items()
     )
+
+
+def adopt_command(location: str, config_file: str) -> str:
+    """The command that takes what stands at a location for the right place from now on."""
+    return f"sync-runner locations adopt {shlex.quote(location)} -c {shlex.quote(config_file)}"
+
+
+def _identity_objections(task: Task, facts: GuardFacts, config_file: str) -> Iterator[tuple[str, Objection]]:
+    """(guard, objection) for each end that is not what it was."""
+    if not task.guards.endpoint_identity:
+        return
+    for side, settings, remembered, seen in (
+        ("source", task.source, facts.past.source, facts.source),
+        ("destination", task.destination, facts.past.destination, facts.destination),
+    ):
+        adopt = adopt_command(settings.name, config_file)
+        objection = objection_to(side, settings.name, settings.marker, remembered, seen, adopt)
+        if objection is not None:
+            guard = "changed" if objection.cause is Cause.CHANGED else "marker"
+            yield f"{side}_{guard}", objection
 
 
 def _remedy(task: str, config_file: str, guards: list[str]) -> str:
@@ -148,15 +196,6 @@ def _per_folder(limit: Limit, facts: GuardFacts) -> str | None:
         if objection is not None:
             return f"in {folder + '/' if folder else 'the root'}: {objection}"
     return None
-
-
-def _changed(guards: Guards, side: str, before: str | None, now: Identity | None) -> str | None:
-    if not guards.endpoint_identity or before is None or now is None or before == now.describe():
-        return None
-    return (
-        f"the {side} is not what the last successful run saw: it was {before}, it is {now.describe()}; "
-        "is everything mounted that should be?"
-    )
 
 
 def _filter_changed(task: Task, facts: GuardFacts) -> str | None:

@@ -9,9 +9,10 @@ import msgspec
 
 from runner.diff.merge import Merge, NotPlainError
 from runner.diff.tally import LISTED_PROBLEMS, Tally
-from runner.errors import EntryCode
+from runner.errors import EntryCode, LocationUnavailableError
 from runner.filters.selection import Selection
 from runner.inventory.both import both_listings
+from runner.locations.marker import Sighting
 from runner.locations.pair import Endpoints
 from runner.locations.protocol import Identifies, Location, Space
 from runner.model.action import Action
@@ -24,6 +25,7 @@ from runner.plan.build import Planner
 from runner.plan.divide import Workers, can_be_divided, divided
 from runner.plan.file import PlanWriter
 from runner.plan.guards import GuardFacts, Past, evaluate_guards
+from runner.plan.identity import changed_meanwhile
 from runner.plan.parts import comparison_of, content_equality, planner_of, scope_of, side_by_side
 
 Found = Entry | Problem
@@ -72,8 +74,9 @@ def prepare(
 
     With `workers` (asked for once, when there is much to do), folders are planned side by side; the plan is the same,
     byte for byte. Raises EntryError when a listing breaks its promises. Memory: one directory's names a level, link
-    groups, the writer's spool.
+    groups, the writer's spool. Raises LocationUnavailableError when an endpoint was not the same one all the time.
     """
+    endpoints.sightings()  # as they are before anything is listed
     if workers is not None and taps is None and can_be_divided(task, endpoints, selection):
         tally = Tally()
         try:
@@ -139,7 +142,7 @@ def _concluded(
     shares: dict[str, int],
 ) -> Prepared:
     totals = planner.sums.totals()
-    identities = endpoints.identities()
+    source, destination = _the_same_ones(task, endpoints)
     facts = GuardFacts(
         totals=totals,
         source_entries=max(0, tally.listed_files + tally.listed_folders - 1),
@@ -149,8 +152,8 @@ def _concluded(
         bytes_needed=planner.sums.bytes_needed,
         entries_needed=planner.sums.entries_needed,
         incomplete=tally.incomplete,
-        source_identity=identities[0],
-        destination_identity=identities[1],
+        source=source,
+        destination=destination,
         space=_space(endpoints.destination),
         wide_root=endpoints.destination_driver.wide_root(task.destination),
         past=circumstances.past,
@@ -183,10 +186,30 @@ def endpoint_summary(endpoints: Endpoints, task: Task, side: str) -> EndpointSum
     """A location as plans and reports show it."""
     settings = task.source if side == "source" else task.destination
     driver = endpoints.source_driver if side == "source" else endpoints.destination_driver
-    identity = endpoints.identities()[0 if side == "source" else 1]
+    seen = endpoints.sightings()[0 if side == "source" else 1]
     return EndpointSummary(
-        settings.name, settings.type, driver.describe(settings), identity.describe() if identity else None
+        settings.name,
+        settings.type,
+        driver.describe(settings),
+        seen.identity.describe() if seen.identity else None,
+        seen.marker.marker.id if seen.marker and seen.marker.marker else None,
     )
+
+
+def _the_same_ones(task: Task, endpoints: Endpoints) -> tuple[Sighting, Sighting]:
+    """Both endpoints as they are after they were listed. A listing of what was not there all the time proves nothing."""
+    before, after = endpoints.sightings(), endpoints.look_again()
+    for side, settings, then, now in (
+        ("source", task.source, before[0], after[0]),
+        ("destination", task.destination, before[1], after[1]),
+    ):
+        changed = changed_meanwhile(side, settings.name, then, now)
+        if changed is not None:
+            raise LocationUnavailableError(
+                f"{changed}. Nothing was written or deleted",
+                remedy="Mount it, or bring it back, and run again.",
+            )
+    return after
 
 
 def _space(destination: Location) -> Space | None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from runner.testing.conformance_declaring import DeclaringPromises
 from runner.testing.conformance_listing import ListingPromises
+from runner.testing.conformance_marking import MarkingPromises
 from runner.testing.conformance_naming import NamingPromises
 from runner.testing.conformance_reading import ReadingPromises
 from runner.testing.conformance_removing import RemovingPromises
@@ -31,6 +32,7 @@ class ConformanceSuite(
     DeclaringPromises,
     ListingPromises,
     NamingPromises,
+    MarkingPromises,
     ReadingPromises,
     WritingPromises,
     RemovingPromises,

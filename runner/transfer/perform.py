@@ -10,7 +10,8 @@ from runner.clock import Clock
 from runner.diff.compare import differing_attributes
 from runner.errors import Disposition, EntryCode, EntryError
 from runner.locations.observer import NOBODY, observed, spent
-from runner.locations.pair import LONGEST_PAUSE_SECONDS, REMOTE_ATTEMPTS, REMOTE_PAUSE_SECONDS
+from runner.locations.pair import REMOTE_ATTEMPTS, REMOTE_PAUSE_SECONDS
+from runner.locations.patience import LONGEST_PAUSE_SECONDS
 from runner.locations.protocol import (
     CopiesFrom,
     CopiesMany,

@@ -71,7 +71,7 @@ REFUSED = [
     (
         "bad word",
         ["locations", "tpyes"],
-        "WHAT: 'tpyes' is not one of list, check, types",
+        "WHAT: 'tpyes' is not one of list, check, types, adopt",
         "Did you mean types?",
     ),
     ("no number", ["history", "--limit", "many"], "option --limit: 'many' is not a number above zero", None),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from runner.config.describe import config_digest, filter_digest
 from runner.execution.context import Cancellation, Context
+from runner.locations.marker import MARKER_FOLDER
 from runner.locations.protocol import Driver, Location, OpenSettings
 from runner.locations.registry import Registry
 from runner.model.action import Action, Outcome
@@ -254,8 +255,10 @@ def frozen(one: MemoryTree) -> tuple[dict[str, Seen], int, Attributes]:
 
 
 def without_quarantine(snapshot: dict[str, Seen]) -> dict[str, Seen]:
-    """The snapshot without what is in quarantine; names there do not count as other names of a file."""
-    kept = {path: seen for path, seen in snapshot.items() if not path.startswith(QUARANTINE)}
+    """The snapshot without what is in quarantine and the marker beside it; names there do not count as other names of
+    a file."""
+    own = (QUARANTINE, MARKER_FOLDER)
+    kept = {path: seen for path, seen in snapshot.items() if not path.startswith(own)}
     names: dict[str | None, list[str]] = {}
     for path, seen in kept.items():
         names.setdefault(seen.group, []).append(path)

@@ -16,7 +16,7 @@ from runner.inventory.ahead import ahead
 from runner.inventory.listing import inventory
 from runner.inventory.patience import patient_scan
 from runner.inventory.twins import CaseTwins, fold_case, one_kind_a_name
-from runner.locations.pair import IMPATIENT, Patience
+from runner.locations.patience import IMPATIENT, Patience
 from runner.model.entry import Entry, Kind, Phase, Problem, path_bytes
 from runner.testing.memory import UNSORTED, memory_location
 from runner.testing.trees import tree

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from runner.locations.marker import Marker, SeenMarker, Sighting
 from runner.locations.protocol import Identity, Space
 from runner.model.plan import ActionTotals
 from runner.model.task import FilterSettings, Guards, Limit, LocationSettings, Task, TaskOptions
-from runner.plan.guards import GUARD_NAMES, GuardFacts, Past, evaluate_guards
+from runner.plan.guards import GUARD_NAMES, NEVER_ACCEPTED, GuardFacts, Past, evaluate_guards
 
 HERE = Identity((("device", "sda1"),))
 ELSEWHERE = Identity((("device", "sdb9"),))
@@ -33,8 +34,8 @@ def facts(**changes: Any) -> GuardFacts:
         bytes_needed=10,
         entries_needed=1,
         incomplete=False,
-        source_identity=HERE,
-        destination_identity=HERE,
+        source=Sighting(HERE),
+        destination=Sighting(HERE),
     )
     return msgspec.structs.replace(usual, **changes)
 
@@ -139,7 +140,28 @@ CASES: list[tuple[str, Guards, GuardFacts, list[str]]] = [
         facts(past=Past("now", ELSEWHERE.describe(), ELSEWHERE.describe())),
         [],
     ),
-    ("no identity now", D, facts(past=Past("now", HERE.describe()), source_identity=None), []),
+    (
+        "the source's marker is gone",
+        D,
+        facts(past=Past(source_marker=Marker("a" * 32, 1)), source=Sighting(HERE, SeenMarker())),
+        ["source_marker"],
+    ),
+    (
+        "the destination's marker is another one",
+        D,
+        facts(
+            past=Past(destination_marker=Marker("a" * 32, 1)),
+            destination=Sighting(HERE, SeenMarker(Marker("b" * 32, 1))),
+        ),
+        ["destination_marker"],
+    ),
+    (
+        "a marker is gone, and nobody is to look",
+        Guards(endpoint_identity=False),
+        facts(past=Past(source_marker=Marker("a" * 32, 1)), source=Sighting(HERE, SeenMarker())),
+        [],
+    ),
+    ("no identity now", D, facts(past=Past("now", HERE.describe()), source=Sighting()), []),
     ("filters changed, nothing deleted", D, facts(past=Past("before")), []),
     (
         "filters changed and something goes",
@@ -181,6 +203,9 @@ def test_guards(guards: Guards, known: GuardFacts, expected: list[str]) -> None:
         assert verdict.message
         accepting = " ".join(f"--accept {guard}" for guard in expected)
         command = f"sync-runner run photos -c x/sync.yaml {accepting}"
+        if verdict.guard in NEVER_ACCEPTED:
+            location = {"source_marker": "src", "destination_marker": "dst"}[verdict.guard]
+            command = f"sync-runner locations adopt {location} -c x/sync.yaml"
         assert verdict.remedy.endswith(command)
 
 
@@ -191,6 +216,27 @@ def test_an_accepted_guard_is_marked_and_no_other() -> None:
         ("source_emptied", False),
         ("wide_root", True),
     ]
+
+
+def test_a_marker_is_never_accepted_in_passing() -> None:
+    known = facts(
+        past=Past(source_marker=Marker("a" * 32, 1)), source=Sighting(HERE, SeenMarker()), wide_root="it is /"
+    )
+    verdicts = evaluate_guards(task_with(D), known, frozenset({"wide_root", "source_marker"}), "my sync.yaml")
+    assert [(verdict.guard, verdict.accepted) for verdict in verdicts] == [
+        ("wide_root", True),
+        ("source_marker", False),
+    ]
+    assert "--accept" not in verdicts[1].remedy
+    assert verdicts[1].remedy.endswith("sync-runner locations adopt src -c 'my sync.yaml'")
+
+
+def test_the_command_that_accepts_names_no_marker() -> None:
+    known = facts(
+        past=Past(source_marker=Marker("a" * 32, 1)), source=Sighting(HERE, SeenMarker()), wide_root="it is /"
+    )
+    wide_root, _ = evaluate_guards(task_with(D), known, frozenset(), "sync.yaml")
+    assert wide_root.remedy.endswith("--accept wide_root")
 
 
 def test_every_guard_fires_in_the_table() -> None:

@@ -238,7 +238,15 @@ class LosesEmptyFolders(MemoryLocation):
         return Written() if entry.is_directory else super().put(entry, content, replaces, throttle)
 
 
+class TakesMarkersForTheirs(MemoryLocation):
+    """Hides its own kind of reserved folder also from who asks for it."""
+
+    def stat(self, path: str) -> Entry | None:
+        return None if path.startswith(".sync-runner/") else super().stat(path)
+
+
 MUTANTS: dict[type, str] = {
+    TakesMarkersForTheirs: "test_a_marker_can_be_written_read_and_replaced",
     Overwrites: "test_nothing_is_overwritten_unasked",
     ForgetsTheSecondLook: "test_a_change_while_the_content_comes_is_seen",
     PublishesHalves: "test_broken_content_leaves_everything_as_it_was",
