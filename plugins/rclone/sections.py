@@ -22,7 +22,8 @@ from runner.errors import LocationUnavailableError
 from . import binary
 from .engine import Engine
 
-NAME = re.compile(r"[\w.+@]+(?:[ -]+[\w.+@-]+)*")
+# rclone's own rule, [\w.+@]+(?:[ -]+[\w.+@-]+)*, in a form that no text keeps busy for ages.
+NAME = re.compile(r"(?![\w.+@]+-(?![\w.+@ -]))[\w.+@](?:[\w.+@ -]*[\w.+@-])?")
 _KEY = re.compile(r"[a-z0-9_]+")
 _REFERENCE = re.compile(rf"({NAME.pattern}):(.*)", re.DOTALL)
 _COMMANDS = frozenset({("sftp", "ssh"), ("webdav", "bearer_token_command")})

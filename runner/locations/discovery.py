@@ -12,24 +12,34 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+_OURS = "sync_runner"
 _ENDINGS = (".dist-info", ".egg-info")
 
 
 def declared(group: str, paths: Sequence[str] | None = None) -> dict[str, str]:
-    """Entry points by name, each as it is declared: `module:attribute`. Of two with one name, the later counts.
+    """Entry points by name, each as it is declared: `module:attribute`. What this program declares itself nobody can
+    replace; of two others with one name, the package whose name comes later in the alphabet counts.
 
     `paths`: where packages are looked for, by default where Python looks for modules.
     """
     if paths is None and any(map(_finds_packages, sys.meta_path)):
         return _thoroughly(group, paths)
-    found: dict[str, str] = {}
+    found: list[tuple[str, dict[str, str]]] = []
     try:
-        for content in _declarations(sys.path if paths is None else paths):
+        for package, content in _declarations(sys.path if paths is None else paths):
             if group in content:
-                found.update(_points(content, group))
+                found.append((package, _points(content, group)))
     except _UnusualPlace:
         return _thoroughly(group, paths)
-    return found
+    return _merged(found)
+
+
+def _merged(found: list[tuple[str, dict[str, str]]]) -> dict[str, str]:
+    """All points of all packages, each with its normalised name: ours count most."""
+    merged: dict[str, str] = {}
+    for _, points in sorted(found, key=lambda one: (one[0] == _OURS, one[0])):
+        merged.update(points)
+    return merged
 
 
 def load(declaration: str) -> Any:
@@ -51,8 +61,8 @@ def _finds_packages(finder: object) -> bool:
     return not own and hasattr(finder, "find_distributions")
 
 
-def _declarations(paths: Sequence[str]) -> Iterator[str]:
-    """The text of every entry_points.txt. A package that is found twice counts where it is found first."""
+def _declarations(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each package and the text of its entry_points.txt. A package that is found twice counts where it is found first."""
     seen = set()
     for path in paths:
         for name in _names_in(path):
@@ -65,7 +75,7 @@ def _declarations(paths: Sequence[str]) -> Iterator[str]:
             seen.add(package)
             try:
                 with open(os.path.join(path, name, "entry_points.txt"), encoding="utf-8") as stream:
-                    yield stream.read()
+                    yield package, stream.read()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
                 continue
 
@@ -106,10 +116,8 @@ def _points(content: str, group: str) -> dict[str, str]:
 def _thoroughly(group: str, paths: Sequence[str] | None) -> dict[str, str]:
     from importlib.metadata import distributions
 
-    found: dict[str, str] = {}
-    seen = set()
+    found: dict[str, dict[str, str]] = {}
     for package in distributions() if paths is None else distributions(path=list(paths)):
-        if package.name not in seen:
-            seen.add(package.name)
-            found.update((point.name, point.value) for point in package.entry_points if point.group == group)
-    return found
+        points = {point.name: point.value for point in package.entry_points if point.group == group}
+        found.setdefault(_normalized(package.name.lower().replace("-", "_")), points)
+    return _merged(list(found.items()))

@@ -97,6 +97,30 @@ def test_places_that_are_not_there_and_broken_packages_are_passed_over(tmp_path)
     assert declared(GROUP, paths) == {"one": "one.driver:DRIVER"} == as_importlib_says(paths)
 
 
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("order", [("first", "other"), ("other", "first")])
+def test_no_package_poses_as_a_driver_of_ours(tmp_path, order, archived):
+    """Wherever Python finds it, and whichever way packages are read."""
+    installed(tmp_path / "first", "sync_runner-1.0.dist-info", "[runner.locations]\nlocal = ours:DRIVER\n")
+    installed(
+        tmp_path / "other",
+        "a_stranger-1.0.dist-info",
+        "[runner.locations]\nlocal = theirs:A\nown = theirs:A\n",
+    )
+    installed(
+        tmp_path / "other",
+        "z_stranger-1.0.dist-info",
+        "[runner.locations]\nlocal = theirs:Z\nown = theirs:Z\n",
+    )
+    paths = [str(tmp_path / one) for one in order]
+    if archived:
+        with zipfile.ZipFile(tmp_path / "empty.zip", "w") as stream:
+            stream.writestr("nothing", "")
+        paths.append(str(tmp_path / "empty.zip"))
+
+    assert declared(GROUP, paths) == {"local": "ours:DRIVER", "own": "theirs:Z"}
+
+
 def test_packages_in_an_archive_are_found(tmp_path):
     archive = tmp_path / "packages.zip"
     with zipfile.ZipFile(archive, "w") as stream:

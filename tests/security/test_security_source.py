@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("runner", "plugins", "schemas", "benchmarks", "examples", "packaging")
+FOLDERS = ("runner", "plugins", "schemas", "benchmarks", "examples", "packaging", "locks")
 
 CODE_FROM_DATA = (
     *(
