@@ -65,7 +65,7 @@ from runner.plan.guards import Past
 from runner.plan.prepare import Prepared, endpoint_summary
 from runner.report.assemble import counters_after, echoed_findings, exit_code_of
 from runner.report.render import write_formats
-from runner.report.stored import FINDINGS_FILE, PROBLEMS_FILE
+from runner.report.stored import FINDINGS_FILE, PLAN_FILE, PROBLEMS_FILE
 from runner.report.words import HOOK_FAILED, STATE_UNAVAILABLE, summary_sentence
 from runner.transfer.coordinate import Transferred
 from runner.transfer.quarantine import purge
@@ -175,7 +175,7 @@ class ExecutionRecord:
 
     def keep_plan(self, prepared: Prepared) -> PlanReader:
         """Write this execution's plan into its folder; returns it, open for reading."""
-        path = os.path.join(self.folder, "plan.jsonl")
+        path = os.path.join(self.folder, PLAN_FILE)
         trailer = write_plan_file(path, prepared.writer, prepared.header, prepared.trailer)
         self._adopt(
             trailer.counters, trailer.guards, trailer.problems, trailer.problems_total, trailer.digest
@@ -191,7 +191,7 @@ class ExecutionRecord:
             )
             for verdict in trailer.guards
         )
-        reader.copy_to(os.path.join(self.folder, "plan.jsonl"))
+        reader.copy_to(os.path.join(self.folder, PLAN_FILE))
         self._adopt(trailer.counters, guards, trailer.problems, trailer.problems_total, trailer.digest)
 
     def refuse_if_guarded(self) -> None:

@@ -19,7 +19,7 @@ from runner.model.task import ReportFormat
 from runner.report.as_json import json_content
 from runner.report.evidence import FILES, Slice, evidence_of
 from runner.report.render import publish
-from runner.report.stored import SIGNATURE_FILE
+from runner.report.stored import PLAN_FILE, SIGNATURE_FILE
 from runner.transfer.coordinate import Transferred
 
 
@@ -83,7 +83,7 @@ def _slices(transferred: Transferred | None) -> list[Slice] | None:
 
 def _settle_on_disk(folder: str) -> None:
     """What the report vouches for is on the disk before the report is."""
-    for name in FILES:
+    for name in (PLAN_FILE, *FILES):
         with suppress(FileNotFoundError):
             handle = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_CLOEXEC)
             try:

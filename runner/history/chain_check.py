@@ -20,9 +20,7 @@ from runner.model.execution import Evidence, PreviousReport, Report
 from runner.model.wire import decode_line
 from runner.plan.file import PlanReader
 from runner.report.evidence import file_digests, stored_roots
-from runner.report.stored import REPORT_FILE, SIGNATURE_FILE, stream_findings
-
-PLAN_FILE = "plan.jsonl"
+from runner.report.stored import PLAN_FILE, REPORT_FILE, SIGNATURE_FILE, stream_findings
 
 
 class BreakKind(enum.StrEnum):

@@ -19,6 +19,7 @@ from runner.model.execution import Report
 from runner.model.wire import decode_line
 
 REPORT_FILE = "report.json"
+PLAN_FILE = "plan.jsonl"
 OUTCOMES_FILE = "outcomes.jsonl"
 FINDINGS_FILE = "findings.jsonl"
 PROBLEMS_FILE = "problems.jsonl"

@@ -200,7 +200,7 @@ class Bench:
         about = [self._is_about_place(line) for line in altered]
         # What lasts goes on to whatever comes next.
         if not (killed or all(about) or (case.lasts and any(about))):
-            return Result(case, False, ("the fault happened elsewhere",))
+            return Result(case, False, (f"the fault happened elsewhere: {altered[0]}",))
         if case.lies and self.scene.options.get("integrity") == "size" and ended.code == _FOUND:
             # Nothing is read back before it is published there: it has to be found and told by verification.
             return Result(case, True, ())
