@@ -149,9 +149,22 @@ def restore(
         task, context.registry, NO_EXECUTION, context.state.cache_folder, context.clock
     ) as endpoints:
         known = quarantine.quarantined_executions(endpoints.destination)
-        if not known:
-            raise UsageError(f"nothing of task {task.name!r} is in quarantine at the destination")
+        purged = quarantine.purged_executions(endpoints.destination)
+        if not known and execution in (None, "latest"):
+            raise UsageError(
+                f"nothing of task {task.name!r} is in quarantine at the destination",
+                remedy=f"What was there was purged, of execution {max(purged)} at {purged[max(purged)]}; it comes from "
+                "a backup alone."
+                if purged
+                else None,
+            )
         chosen = known[-1] if execution in (None, "latest") else execution
+        if chosen not in known and chosen in purged:
+            raise UsageError(
+                f"what execution {chosen!r} moved to quarantine was purged at {purged[chosen]}, when its time was over",
+                remedy="It comes from a backup alone. "
+                + (f"These are still there: {', '.join(known)}" if known else ""),
+            )
         if chosen not in known:
             raise UsageError(
                 f"execution {chosen!r} has nothing in quarantine", remedy="These have: " + ", ".join(known)
@@ -200,8 +213,9 @@ def _carry_out(
     options = task.options
     record.hold_destination(endpoints)
     record.enter(Phase.TRANSFERRING)
+    record.announce_quarantine(endpoints, reader)
     record.transfer(reader, crew)
-    if options.uses_quarantine and not record.cancelled:
+    if options.uses_quarantine:
         record.purge_quarantine(endpoints)
     record.mark(endpoints)
     if record.cancelled or options.verify_mode is VerifyMode.NONE:

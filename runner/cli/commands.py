@@ -289,9 +289,9 @@ COMMANDS = (
         group=SYNCHRONISE,
         summary="Bring back what a run moved to quarantine.",
         description=(
-            "With preserve_deleted_files: quarantine, a run moves what it would delete or replace aside. "
+            "With preserve_deleted_files: quarantine, a run moves what it would delete aside. "
             "This brings it back: all of an execution, or only the paths named. Nothing that stands at the "
-            "destination is overwritten."
+            "destination is overwritten. What was purged because its time was over is named as such."
         ),
         handler="runner.cli.command_run:restore",
         positionals=(

@@ -43,7 +43,7 @@ from runner.execution.working import transfer, verify_everything, verify_what_wa
 from runner.history.lock import DestinationLock
 from runner.history.standing import Standing, after_execution, update_standing
 from runner.locations.pair import Endpoints
-from runner.locations.protocol import Sweeps
+from runner.locations.protocol import Renames, Sweeps
 from runner.model.action import Finding
 from runner.model.activity import Concurrency
 from runner.model.entry import Phase, Problem
@@ -68,7 +68,7 @@ from runner.report.render import write_formats
 from runner.report.stored import FINDINGS_FILE, PLAN_FILE, PROBLEMS_FILE
 from runner.report.words import HOOK_FAILED, STATE_UNAVAILABLE, summary_sentence
 from runner.transfer.coordinate import Transferred
-from runner.transfer.quarantine import purge
+from runner.transfer.quarantine import announce, purge
 from runner.verify.whole import Verified
 
 REPORT_VERSION = 1
@@ -233,14 +233,34 @@ class ExecutionRecord:
         self._add_problems(problems, self._transferred.attention_total)
         self._findings += echoed_findings(self._transferred.attention)
 
+    def announce_quarantine(self, endpoints: Endpoints, reader: PlanReader) -> None:
+        """What goes into quarantine is known there before it comes: whose it is, and for how long."""
+        if not reader.trailer.totals.to_quarantine or not isinstance(endpoints.destination, Renames):
+            return
+        keep_days = self.task.options.quarantine_keep_days
+        now_seconds = self.context.clock.now().timestamp()
+        self._tried_at_destination(
+            lambda: announce(endpoints.destination, self.execution_id, self.task.name, keep_days, now_seconds)
+        )
+
     def purge_quarantine(self, endpoints: Endpoints) -> None:
         """Quarantined entries past their time go."""
-        try:
-            purge(
-                endpoints.destination,
-                self.context.clock.now().timestamp(),
-                self.task.options.quarantine_keep_days,
+        if self.cancelled or self._transferred is None or self._transferred.aborted:
+            return
+        now_seconds = self.context.clock.now().timestamp()
+        options = self.task.options
+        # With delete_excluded, what the source has is quarantined as well.
+        source = None if self.task.filters.delete_excluded else endpoints.source
+        self._tried_at_destination(
+            lambda: purge(
+                endpoints.destination, source, self.task.name, now_seconds, options.quarantine_keep_days
             )
+        )
+
+    def _tried_at_destination(self, work: Callable[[], object]) -> None:
+        """What fails is a problem of the execution, and nothing else."""
+        try:
+            work()
         except EntryError as error:
             self._add_problems([Problem.from_error(error, self._phases.current, "destination")], 1)
 

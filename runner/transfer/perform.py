@@ -30,6 +30,7 @@ from runner.model.action import Action, ActionKind, Outcome, OutcomeStatus
 from runner.model.activity import Activity
 from runner.model.difference import Reason
 from runner.model.entry import Attributes, Entry, Kind, Phase, Problem
+from runner.transfer.deletion import Event, Stage, Step, decide
 from runner.transfer.expect import is_already_done, is_as_expected
 from runner.transfer.quarantine import quarantine_path
 
@@ -448,7 +449,9 @@ class Performer:
     def _deletable(self, action: Action) -> Entry:
         """The planned extra, provided the source still has nothing at its path."""
         assert action.destination is not None
-        if Reason.EXTRA in action.reasons and self._source.stat(action.path) is not None:
+        is_back = Reason.EXTRA in action.reasons and self._source.stat(action.path) is not None
+        step = decide(Stage.STANDING, Event.RETURNED if is_back else Event.EXTRA)
+        if step is not Step.MOVE_ASIDE:
             raise EntryError(
                 EntryCode.STALE, action.path, "the source has an entry at this path now; it is not deleted"
             )

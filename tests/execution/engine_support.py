@@ -37,7 +37,7 @@ from runner.testing.faults import FaultScript
 from runner.testing.memory import MemoryTree, memory_driver
 from runner.testing.memory_tree import Seen
 from runner.testing.trees import Declared, File, Folder, HardLink, Special, Symlink, tree
-from runner.transfer.quarantine import QUARANTINE
+from runner.transfer.quarantine_note import QUARANTINE
 
 NO_GUARDS = Guards(
     max_deletions=Limit(),

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import pytest
 
+from runner.errors import EntryCode
 from runner.locations.protocol import OpenSettings
-from runner.testing.faults import FaultScript, not_listed
+from runner.testing.faults import FaultScript, not_listed, raises
 from runner.testing.memory import MemoryLocation, memory_location
 from runner.testing.trees import File, Folder, HardLink, Symlink, tree
 from runner.transfer.quarantine import (
-    QUARANTINE,
+    announce,
     purge,
+    purged_executions,
     quarantine_path,
     quarantined,
     quarantined_executions,
     restore,
 )
+from runner.transfer.quarantine_note import QUARANTINE
 
 FIRST = "65000000abcd"
 SECOND = "65000001abcd"
@@ -91,7 +94,6 @@ PATHS = [
     (["d"], ["d/", "d/b"]),
     (["d/"], ["d/", "d/b"]),
     (["d/b"], ["d/b"]),
-    (["nothing"], []),
     (["d", "a"], ["a", "d/", "d/b"]),
 ]
 
@@ -113,6 +115,14 @@ def test_what_cannot_be_listed_is_named_and_the_rest_comes_back() -> None:
     assert quarantine_path(FIRST, "d/b") in location.tree.paths()
 
 
+def note(location: MemoryLocation, execution: str, task: str = "t", keep_days: float = 30.0) -> None:
+    announce(location, execution, task, keep_days, int(execution[:8], 16))
+
+
+def bare(spec: dict[str, object]) -> MemoryLocation:
+    return opened({**spec, QUARANTINE: Folder(mode=0o700)})
+
+
 PURGES = [
     ("at its last moment it stays", 0x65000000 + 30 * DAY, 30.0, 0, [FIRST, SECOND]),
     ("a second later it is gone", 0x65000000 + 30 * DAY + 1, 30.0, 3, [SECOND]),
@@ -127,15 +137,73 @@ PURGES = [
 )
 def test_purging(now: int, days: float, removed: int, left: list[str]) -> None:
     location = opened({**quarantine(FIRST, {"d/a": b""}), **quarantine(SECOND, {"d/a": b""}), "live": b""})
-    assert purge(location, now, days) == removed
+    note(location, FIRST)
+    note(location, SECOND)
+    assert purge(location, None, "t", now, days) == removed
     assert quarantined_executions(location) == left
+    assert set(purged_executions(location)) == {FIRST, SECOND} - set(left)
     assert "live" in location.tree.paths()
 
 
+KEEPS = [
+    ("another task's shorter time ends nothing", "other", 30.0, 1.0, 1),
+    ("nor does its own record when the other keeps longer", "other", 1.0, 30.0, 1),
+    ("another task's is purged when both times are over", "other", 1.0, 2.0, 0),
+    ("its own task may shorten it", "t", 30.0, 1.0, 0),
+    ("and lengthen it", "t", 1.0, 30.0, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("owner", "recorded", "task_days", "left"), [case[1:] for case in KEEPS], ids=[case[0] for case in KEEPS]
+)
+def test_whose_time_counts(owner: str, recorded: float, task_days: float, left: int) -> None:
+    location = opened(quarantine(FIRST, {"a": b""}))
+    note(location, FIRST, owner, recorded)
+    purge(location, None, "t", 0x65000000 + 5 * DAY, task_days)
+    assert len(quarantined_executions(location)) == left
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{}", b'{"task":"t","since_seconds":-1,"keep_days":1}', b"x" * 70_000]
+)
+def test_a_note_that_says_nothing_is_written_anew_and_the_time_begins(damage: bytes) -> None:
+    location = opened({**quarantine(FIRST, {"a": b""}), f"{QUARANTINE}{FIRST}.json": damage})
+    now = 0x65000000 + 90 * DAY
+    assert purge(location, None, "t", now, 30.0) == 0
+    assert purge(location, None, "t", now + 30 * DAY, 30.0) == 0
+    assert purge(location, None, "t", now + 30 * DAY + 1, 30.0) == 2
+
+
+def test_a_note_goes_when_nothing_came_and_a_year_after_all_was_purged() -> None:
+    location = bare({})
+    note(location, FIRST)
+    purge(location, None, "t", 0x65000000, 30.0)
+    assert location.tree.paths() == [QUARANTINE]
+    location = opened(quarantine(FIRST, {"a": b""}))
+    note(location, FIRST)
+    gone = 0x65000000 + 31 * DAY
+    assert purge(location, None, "t", gone, 30.0) == 2
+    purge(location, None, "t", gone + 366 * DAY, 30.0)
+    assert list(purged_executions(location)) == [FIRST]
+    purge(location, None, "t", gone + 366 * DAY + 1, 30.0)
+    assert location.tree.paths() == [QUARANTINE]
+
+
+def test_what_the_source_cannot_say_stays() -> None:
+    location = opened(quarantine(FIRST, {"d/a": b"", "d/b": b""}))
+    note(location, FIRST)
+    script = FaultScript([raises("stat", EntryCode.IO_ERROR, path="d/a")])
+    source = script.wrap(opened({}))
+    assert purge(location, source, "t", 0x65000000 + 31 * DAY, 30.0) == 1
+    script.assert_all_fired()
+    assert in_quarantine(location)[-1] == quarantine_path(FIRST, "d/a")
+
+
 def test_what_is_no_execution_is_left_alone() -> None:
-    location = opened({f"{QUARANTINE}notes/a": b"", f"{QUARANTINE}zz": b""})
-    assert purge(location, 1e12, 0.0) == 0
-    assert f"{QUARANTINE}notes/a" in location.tree.paths()
+    location = opened({f"{QUARANTINE}notes/a": b"", f"{QUARANTINE}zz": b"", f"{QUARANTINE}zz.json": b"mine"})
+    assert purge(location, None, "t", 1e12, 0.0) == 0
+    assert {f"{QUARANTINE}notes/a", f"{QUARANTINE}zz", f"{QUARANTINE}zz.json"} <= set(location.tree.paths())
 
 
 def test_an_entry_keeps_its_path() -> None:
