@@ -189,6 +189,10 @@ def _reap(pid: int, within_seconds: float) -> int | None:
 
 
 def _serve() -> None:
+    # This file runs as a script: what is beside it is found by its bare name.
+    from mutations import mutate  # type: ignore[import-not-found,unused-ignore]
+
+    mutate()
     for line in sys.stdin:
         question = json.loads(line)
         answer: int | None = 0

@@ -1,0 +1,101 @@
+"""Does the harness notice? Runs that do it wrong in one way each, and the layer that has to find it.
+
+    unshare -m python -m tests.faults mutants      needs root, for the power cuts
+
+A line for each: `caught`, with what was seen, or `SURVIVED`. Exits with 0 only if all were caught.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import strace
+from .disks import Cut, Form, missing_programs
+from .lint import DESTINATION_TEMPORARY, broken_rules, traced_run
+from .mutations import MUTATIONS, VARIABLE
+from .power import PowerBench
+from .scenes import SCENES, Scene
+from .sweep import Bench, sample
+
+_CASES = 12
+
+
+def _scene(mutant: str, durability: str) -> Scene:
+    """All of it in Python, which is where mutants are put in."""
+    scene = next(scene for scene in SCENES if scene.name == "python")
+    return dataclasses.replace(
+        scene,
+        options={**scene.options, "durability": durability},
+        environment={**scene.environment, **({VARIABLE: mutant} if mutant else {})},
+    )
+
+
+def by_lint(mutant: str, folder: Path) -> list[str]:
+    trace, destination = traced_run(_scene(mutant, "full"), folder)
+    return [str(one) for one in broken_rules(trace, destination, is_temporary=DESTINATION_TEMPORARY)]
+
+
+def by_sweep(*faults: tuple[str, str]) -> Callable[[str, Path], list[str]]:
+    """The sweep of a few calls and faults, until something is found."""
+
+    def found(mutant: str, folder: Path) -> list[str]:
+        with Bench(_scene(mutant, "none"), folder) as bench:
+            cases = [case for case in bench.cases() if (case.call, case.effect) in faults]
+            assert cases, faults
+            for case in sample(cases, _CASES, seed=1):
+                result = bench.try_case(case)
+                if result.injected and result.faults:
+                    return [f"{case}: {result.faults[0]}"]
+        return []
+
+    return found
+
+
+def by_power(mutant: str, folder: Path) -> list[str]:
+    with PowerBench(Cut("xfs", Form.JOURNAL_KEPT), _scene(mutant, "full"), folder) as bench:
+        return list(bench.at_the_end().faults)
+
+
+LAYERS: tuple[tuple[str, str, Callable[[str, Path], list[str]]], ...] = (
+    ("no flush of files", "lint", by_lint),
+    ("no flush of folders", "lint", by_lint),
+    ("no flush of files", "power", by_power),
+    ("removed before it is replaced", "sweep", by_sweep(("renameat", "KILL"))),
+    ("state written in place", "sweep", by_sweep(("write", "KILL"), ("write", "ENOSPC+"))),
+    ("success whatever failed", "sweep", by_sweep(("pwrite64", "EIO+"), ("linkat", "EIO+"))),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    if arguments:
+        print(__doc__)
+        return 2
+    missing = missing_programs()
+    if os.geteuid() != 0 or missing or not strace.AVAILABLE:
+        print(f"needs root, strace and these packages: {', '.join(missing) or 'all there'}", file=sys.stderr)
+        return 2
+    folder = Path(tempfile.mkdtemp(prefix="sync-runner-mutants-"))
+    survived = 0
+    try:
+        for layer, catch in {name: catch for _, name, catch in LAYERS if name != "sweep"}.items():
+            if found := catch("", Path(tempfile.mkdtemp(dir=folder))):
+                print(f"{layer}: it objects to what is right: {found[0]}")
+                survived += 1
+        for mutant, layer, catch in LAYERS:
+            found = catch(mutant, Path(tempfile.mkdtemp(dir=folder)))
+            survived += not found
+            shown = f"caught: {found[0].splitlines()[0][:160]}" if found else "SURVIVED"
+            print(f"{mutant}, {layer}: {shown}", flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    unwatched = sorted(set(MUTATIONS) - {mutant for mutant, _, _ in LAYERS})
+    print(
+        f"{len(LAYERS)} mutants, {survived} not caught{'; nobody watches ' if unwatched else ''}{unwatched or ''}"
+    )
+    return 1 if survived or unwatched else 0
