@@ -15,7 +15,7 @@ def test_guards_do_not_pass_because_what_they_know_cannot_be_read(project: Proje
     )
     known.write_bytes(b'{"listed')
     refused = project.run("run", "t", expect=7)
-    assert "is damaged" in refused.out
-    assert str(known) in refused.out
+    assert "is damaged" in refused.err
+    assert str(known) in refused.err
     known.unlink()
     project.run("run", "t")

@@ -49,6 +49,7 @@ def test_the_page_s_driver_is_found_by_its_entry_point(package: Path) -> None:
     assert (found.stdout, found.stderr) == ("A shelf: one SQLite file\n", "")
 
 
+@pytest.mark.slow
 def test_the_page_s_driver_passes_the_suite(package: Path) -> None:
     tested = run(package, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short", "test_shelf.py")
     assert tested.returncode == 0, tested.stdout[-5000:]
