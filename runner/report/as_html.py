@@ -25,7 +25,7 @@ from runner.model.execution import Report
 from runner.model.wire import encode_line, terminal_safe
 from runner.report import charts
 from runner.report.page_rows import RowTable
-from runner.report.rows import Row, stream_rows
+from runner.report.rows import Row, stream_pieces
 from runner.report.statistics import Statistics, gather_statistics
 from runner.report.words import concurrency_words, headline, next_steps
 from runner.units import format_duration, format_rate, format_size
@@ -62,12 +62,12 @@ _ALWAYS_COUNTED = frozenset({"listed", "excluded", "skipped", "transferred", "fa
 def write_html(folder: str, report: Report, output: BinaryIO) -> None:
     """Reads the stored streams once, gathering figures and table, then writes the page.
 
-    Memory: what `stream_rows` and `RowTable` hold, and the report's own lists; the number of outcomes does
+    Memory: what `stream_pieces` and `RowTable` hold, and the report's own lists; the number of outcomes does
     not matter. The page holds at most ROWS_AT_MOST rows, those that are not simply done first, and says where
     the others are.
     """
     with RowTable(report) as table:
-        statistics = gather_statistics(table.gather(stream_rows(folder, report)), report)
+        statistics = gather_statistics(table.gather(stream_pieces(folder, report)), report)
         template = _environment().get_template("template.html.j2")
         for piece in template.generate(_context(report, statistics, table)):
             output.write(piece.encode())

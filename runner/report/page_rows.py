@@ -10,10 +10,10 @@ from typing import IO
 import msgspec
 from markupsafe import Markup
 
-from runner.model.action import ActionKind
+from runner.model.action import ActionKind, Outcome
 from runner.model.execution import Report
 from runner.model.wire import terminal_safe
-from runner.report.rows import Row, RowState
+from runner.report.rows import Piece, Row, RowState
 from runner.report.statistics import seconds_since_epoch
 
 ROWS_AT_MOST = 200_000
@@ -25,6 +25,7 @@ _BATCH = 1000
 _STATE_INDEX = {id(state): index for index, state in enumerate(RowState)}
 _KIND_INDEX = {id(kind): index for index, kind in enumerate(ActionKind)}
 _ENCODER = msgspec.json.Encoder()
+_Cells = list[str | int | float]
 
 
 def severity(row: Row) -> int:
@@ -53,12 +54,16 @@ class RowTable:
         self._attention.close()
         self._done.close()
 
-    def gather(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Hands every row through and keeps what the page needs of it."""
-        done, attention = self._done, self._attention
-        for row in rows:
-            (done if row.state is RowState.DONE else attention).add(row)
-            yield row
+    def gather(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Hands every piece through and keeps what the page needs of it."""
+        for piece in pieces:
+            if not isinstance(piece, Row):
+                self._done.add_done(piece)
+            elif piece.state is RowState.DONE:
+                self._done.add(piece)
+            else:
+                self._attention.add(piece)
+            yield piece
 
     @property
     def shown(self) -> int:
@@ -103,7 +108,7 @@ class _Spool:
         self._at_most = at_most
         self._origin_seconds = origin_seconds
         self._folder = ""
-        self._pending: list[list[str | int | float]] = []
+        self._pending: list[_Cells] = []
         # Closed by the table that owns the spool.
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL_BYTES, prefix="sync-runner-")
 
@@ -115,26 +120,61 @@ class _Spool:
             self.first.append(row)
         path = terminal_safe(row.path) or "/"
         shared = self._shared_with_previous(path)
-        cells: list[str | int | float] = [shared, path[shared:], _STATE_INDEX[id(row.state)]]
         outcome = row.outcome
+        state = _STATE_INDEX[id(row.state)]
         if outcome is None:
-            cells += (-1, 0, 0, 0, 0, "")
+            cells: _Cells = [shared, path[shared:], state, -1, 0, 0, 0, 0, ""]
         else:
-            started_at = outcome.started_at
-            cells += (
-                _KIND_INDEX[id(outcome.kind)],
-                outcome.bytes,
-                round(outcome.duration_seconds * 1000, 1),
-                round((started_at - self._origin_seconds) * 1000) if started_at else 0,
-                outcome.attempts,
-                terminal_safe(outcome.digest or ""),
-            )
-            if row.finding is None and row.problem is None and outcome.note is None and outcome.agent is None:
-                self._keep(cells)
-                return
+            digest = terminal_safe(outcome.digest or "")
+            cells = [shared, path[shared:], state, *self._measures([outcome])[0], digest]
         agent = "" if outcome is None or outcome.agent is None else outcome.agent
         cells += (row.code, terminal_safe(row.message), terminal_safe(agent))
-        self._keep(cells)
+        self._pending.append(_without_end(cells))
+        if len(self._pending) >= _BATCH:
+            self._flush()
+
+    def add_done(self, outcomes: list[Outcome]) -> None:
+        """Rows of outcomes of which there is nothing to say but that they went well."""
+        outcomes = outcomes[: max(0, self._at_most - self.count)]
+        self.count += len(outcomes)
+        if (room := STATIC_ROWS - len(self.first)) > 0:
+            self.first += [Row(one.path, RowState.DONE, one, None, None) for one in outcomes[:room]]
+        state = _STATE_INDEX[id(RowState.DONE)]
+        paths = _all_safe([outcome.path for outcome in outcomes])
+        digests = _all_safe([outcome.digest or "" for outcome in outcomes])
+        agents = _all_safe([outcome.agent or "" for outcome in outcomes])
+        folder = None
+        rows = zip(paths, self._measures(outcomes), digests, agents, strict=True)
+        for path, measures, digest, agent in rows:
+            path = path or "/"
+            cut = path.rfind("/") + 1
+            if path[:cut] == folder:
+                shared = cut
+            else:
+                shared = self._shared_with_previous(path)
+                folder = path[:cut] if path[:cut].isascii() else None
+            if agent:
+                self._pending.append([shared, path[shared:], state, *measures, digest, "", "", agent])
+            elif digest:
+                self._pending.append([shared, path[shared:], state, *measures, digest])
+            else:
+                self._pending.append([shared, path[shared:], state, *measures])
+        self._flush()
+
+    def _measures(self, outcomes: list[Outcome]) -> list[tuple[int, int, float, int, int]]:
+        """Of each: kind, bytes, milliseconds, start in milliseconds after the execution's (0 = unknown), attempts."""
+        origin = self._origin_seconds
+        return [
+            (
+                _KIND_INDEX[id(outcome.kind)],
+                outcome.bytes,
+                int(outcome.duration_seconds * 10_000 + 0.5)
+                / 10,  # round() to one digit takes six times as long
+                round((outcome.started_at - origin) * 1000) if outcome.started_at else 0,
+                outcome.attempts,
+            )
+            for outcome in outcomes
+        ]
 
     def batches(self, at_most: int) -> Iterator[bytes]:
         """The first `at_most` rows, joined by commas, _BATCH at a time."""
@@ -162,16 +202,22 @@ class _Spool:
             cut = path.rfind("/", 0, cut - 1) + 1
         return cut
 
-    def _keep(self, cells: list[str | int | float]) -> None:
-        while cells[-1] == "":
-            cells.pop()
-        self._pending.append(cells)
-        if len(self._pending) == _BATCH:
-            self._flush()
-
     def _flush(self) -> None:
         self._file.write(_ENCODER.encode_lines(self._pending))
         self._pending.clear()
+
+
+def _without_end(cells: _Cells) -> _Cells:
+    """Without the empty cells at the end."""
+    while cells[-1] == "":
+        cells.pop()
+    return cells
+
+
+def _all_safe(texts: list[str]) -> list[str]:
+    """Each made fit to be shown; where there is nothing to do, which is nearly always, that is seen at once."""
+    together = "".join(texts)
+    return texts if together.isascii() and together.isprintable() else [terminal_safe(text) for text in texts]
 
 
 def _embedded(content: bytes) -> Markup:

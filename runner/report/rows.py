@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 from runner.model.action import Finding, Outcome, OutcomeStatus, Verdict
@@ -70,7 +70,22 @@ def describe_difference(finding: Finding) -> str:
     )
 
 
+Piece = list[Outcome] | Row
+"""Outcomes of which there is nothing to say but that they went well (their rows are DONE), or one row of any kind."""
+
+
 def stream_rows(folder: str, report: Report) -> Iterator[Row]:
+    """`stream_pieces`, row by row."""
+    done = RowState.DONE
+    for piece in stream_pieces(folder, report):
+        if isinstance(piece, Row):
+            yield piece
+        else:
+            for outcome in piece:
+                yield Row(outcome.path, done, outcome, None, None)
+
+
+def stream_pieces(folder: str, report: Report) -> Iterator[Piece]:
     """Outcomes in file order, then findings without an outcome, then problems without one.
 
     Folders whose times were merely restored are left out.
@@ -82,25 +97,53 @@ def stream_rows(folder: str, report: Report) -> Iterator[Row]:
         finding for finding in stream_findings(folder, report) if finding.verdict is not Verdict.OK
     )
     problems: _Waiting[Problem] = _Waiting(stream_problems(folder, report))
-    waiting_findings, waiting_problems = findings.by_path, problems.by_path
-    done = OutcomeStatus.DONE
-    for outcome in stream_outcomes(folder, report):
-        path, status, problem = outcome.path, outcome.status, outcome.problem
-        if outcome.housekeeping and status is done and path not in waiting_findings:
-            continue  # nobody asked for it by name, and it went well
-        finding = findings.take(path) if path in waiting_findings else None
-        if path in waiting_problems and (problem is not None or status is not done):
-            reported = problems.take(path)
-            problem = problem or reported
-        if finding is not None:
-            state = RowState.DIFFERS
-        else:
-            state = RowState.DONE if status is done else RowState(status)
-        yield Row(path, state, outcome, finding, problem)
+    for outcomes in stream_outcomes(folder, report):
+        plain = 0
+        for index in _not_plain(outcomes, findings.by_path, problems.by_path):
+            if index > plain:
+                yield outcomes[plain:index]
+            plain = index + 1
+            row = _joined(outcomes[index], findings, problems)
+            if row is not None:
+                yield row
+        if plain < len(outcomes):
+            yield outcomes[plain:]
     for finding in findings.rest():
         yield Row(finding.path, RowState.DIFFERS, None, finding, None)
     for problem in problems.rest():
         yield Row(problem.path, RowState.PROBLEM, None, None, problem)
+
+
+def _not_plain(outcomes: list[Outcome], found: Collection[str], reported: Collection[str]) -> list[int]:
+    """The indices of those of which there is more to say, or nothing at all."""
+    done = OutcomeStatus.DONE
+    return [
+        index
+        for index, outcome in enumerate(outcomes)
+        if outcome.status is not done
+        or outcome.housekeeping
+        or outcome.problem is not None
+        or outcome.note is not None
+        or outcome.path in found
+        or outcome.path in reported
+    ]
+
+
+def _joined(outcome: Outcome, findings: _Waiting[Finding], problems: _Waiting[Problem]) -> Row | None:
+    """The row of an outcome with what waits for its path."""
+    path, status, problem = outcome.path, outcome.status, outcome.problem
+    done = status is OutcomeStatus.DONE
+    if outcome.housekeeping and done and path not in findings.by_path:
+        return None  # nobody asked for it by name, and it went well
+    finding = findings.take(path) if path in findings.by_path else None
+    if path in problems.by_path and (problem is not None or not done):
+        reported = problems.take(path)
+        problem = problem or reported
+    if finding is not None:
+        state = RowState.DIFFERS
+    else:
+        state = RowState.DONE if done else RowState(status)
+    return Row(path, state, outcome, finding, problem)
 
 
 class _Waiting(Generic[Value]):

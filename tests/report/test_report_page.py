@@ -37,7 +37,7 @@ from runner.model.wire import terminal_safe
 from runner.report.charts import listed_segments, phase_bars, throughput_area
 from runner.report.page_rows import RowTable
 from runner.report.render import render
-from runner.report.rows import Row, RowState, stream_rows
+from runner.report.rows import Row, RowState, stream_pieces, stream_rows
 from runner.report.statistics import TOP, gather_statistics
 
 Stored = Callable[[Story], str]
@@ -226,6 +226,33 @@ def test_a_page_has_room_for_what_needs_attention_first(
     states = [list(RowState)[row[2]] for row in embedded_rows(page)]
     assert (states.count(RowState.FAILED), states.count(RowState.DONE)) == (20, 30)
     assert "This page holds 50 of 1,000 rows: those that need attention first." in page
+
+
+def test_rows_by_the_piece_are_as_one_by_one(tmp_path: Path) -> None:
+    names = ["d/a", "d/b\udc80", "", "d/e/\x1b[31m", "\u00fc/f", "d/<script>", "\u00fc/g"]
+    outcomes = [
+        make_outcome(
+            number,
+            names[number % len(names)] + ("" if number < 7 else f"{number}"),
+            status=OutcomeStatus.FAILED if number % 11 == 3 else OutcomeStatus.DONE,
+            note="noted" if number % 13 == 5 else None,
+            agent=(None, "worker-0", "worker-\x07")[number % 3],
+            digest=None if number % 4 else "xxh3-128:00",
+            housekeeping=number % 17 == 1,
+            bytes=number * number,
+            started_at=0.0 if number % 19 == 0 else 1_800_000_000 + number / 7,
+            duration_seconds=number / 3,
+        )
+        for number in range(3000)
+    ]
+    report = make_report()
+    folder = store(str(tmp_path), report, outcomes=outcomes)
+    with RowTable(report) as by_piece, RowTable(report) as one_by_one:
+        assert gather_statistics(by_piece.gather(stream_pieces(folder, report)), report) == gather_statistics(
+            one_by_one.gather(stream_rows(folder, report)), report
+        )
+        assert (by_piece.static_rows, by_piece.shown) == (one_by_one.static_rows, one_by_one.shown)
+        assert "".join(by_piece.lines()) == "".join(one_by_one.lines())
 
 
 def test_more_trouble_than_room(tmp_path: Path) -> None:

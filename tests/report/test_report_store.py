@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from runner.model.wire import encode_line
 from runner.report import rows as rows_module
 from runner.report.render import FILE_NAMES, load_report, render, write_report
 from runner.report.rows import RowState, stream_rows
-from runner.report.stored import stream_outcomes
+from runner.report.stored import PIECE_BYTES, stream_outcomes
 
 Stored = Callable[[Story], str]
 
@@ -96,11 +97,24 @@ def test_half_a_last_line_is_forgiven_and_damage_before_is_not(tmp_path: Path) -
     first, second = encode_line(make_outcome(1, "a")), encode_line(make_outcome(2, "b"))
     report = make_report()
     (tmp_path / "outcomes.jsonl").write_bytes(first + b"\n" + second[:-4])
-    assert [outcome.path for outcome in stream_outcomes(str(tmp_path), report)] == ["a"]
+    assert [outcome.path for outcome in chain.from_iterable(stream_outcomes(str(tmp_path), report))] == ["a"]
     (tmp_path / "outcomes.jsonl").write_bytes(first[:-4] + b"\n" + second + b"\n")
     with pytest.raises(UsageError) as caught:
         list(stream_outcomes(str(tmp_path), report))
     assert caught.value.message.startswith(f"{tmp_path}/outcomes.jsonl:1: damaged line (")
+
+
+def test_damage_is_named_by_its_line_however_far_in(tmp_path: Path) -> None:
+    lines = [encode_line(make_outcome(number, f"f{number}")) + b"\n" for number in range(1, 5001)]
+    lines[4000] = lines[4000][:-3] + b"\n"
+    assert sum(map(len, lines[:4000])) > PIECE_BYTES
+    (tmp_path / "outcomes.jsonl").write_bytes(b"".join(lines))
+    read = []
+    with pytest.raises(UsageError) as caught:
+        for outcomes in stream_outcomes(str(tmp_path), make_report()):
+            read += [outcome.path for outcome in outcomes]
+    assert caught.value.message.startswith(f"{tmp_path}/outcomes.jsonl:4001: damaged line (")
+    assert read == [f"f{number}" for number in range(1, 4001)]
 
 
 def test_a_report_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
