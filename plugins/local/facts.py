@@ -26,6 +26,7 @@ _MINIMAL_ACL_BYTES = (
     4 + 3 * 8
 )  # linux/posix_acl_xattr.h: a header and owner, group, other: no more than the mode
 NO_XATTRS = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 _SHARED_AT_MOST = 4096
 # Needed for every entry: a member costs five times as much to look up through its class.
 _FILE = Kind.FILE
@@ -72,7 +73,7 @@ class FactReader:
     ) -> Entry:
         """The entry called `name` in an open directory. A directory's `path` ends in "/" or is empty.
 
-        Raises OSError when a symlink's text cannot be read (ENOENT: it vanished).
+        Raises OSError when a symlink's text or extended attributes cannot be read (ENOENT: it vanished).
         """
         mode = facts.st_mode
         format_bits = mode & 0o170000
@@ -216,7 +217,10 @@ class FactReader:
     def _extended(
         self, path: str, device: int
     ) -> tuple[ExtendedAttributes | None, ExtendedAttributes | None]:
-        """(xattrs, ACLs) of the entry at `path`, whose last name is not followed; None where unreadable."""
+        """(xattrs, ACLs) of the entry at `path`, whose last name is not followed; None where this user may not read them.
+
+        Raises OSError: what cannot be read is not the same as nothing.
+        """
         if device in self._without_xattrs:
             return (), ()
         try:
@@ -225,6 +229,8 @@ class FactReader:
             if error.errno in NO_XATTRS:
                 self._without_xattrs.add(device)
                 return (), ()
+            if error.errno not in _NOT_ALLOWED:
+                raise
             return None, None
         if not names:
             return (), ()
@@ -240,12 +246,17 @@ class FactReader:
 
 
 def _values(path: str, names: list[str]) -> ExtendedAttributes | None:
-    """(name, value) pairs sorted by name; a name that vanished is left out; None when one cannot be read."""
+    """(name, value) pairs sorted by name; a name that vanished is left out; None when one may not be read.
+
+    Raises OSError.
+    """
     pairs = []
     for name in sorted(names):
         try:
             pairs.append((name, os.getxattr(path, name, follow_symlinks=False)))
         except OSError as error:
-            if error.errno != errno.ENODATA:
+            if error.errno in _NOT_ALLOWED or error.errno in NO_XATTRS:
                 return None
+            if error.errno != errno.ENODATA:
+                raise
     return tuple(pairs)

@@ -3,11 +3,12 @@
     python -m tests.faults                           every case of the sweep, more than an hour
     python -m tests.faults --sample 200 --seed 3     some of them, of every call and fault
     python -m tests.faults --case full:fsync:7:EIO   one case again
+    python -m tests.faults seam --help               every operation, in this process; minutes
     python -m tests.faults power --help              power cuts; needs root
     python -m tests.faults mutants                   whether all this notices what is done wrong; needs root
 
-Needs strace. Prints each case that went wrong and, at the end, how many were run, in how many the fault was seen to
-happen, and how many went wrong. Exits with 0 only if every fault happened and nothing went wrong.
+The sweep needs strace. Prints each case that went wrong and, at the end, how many were run, in how many the fault was
+seen to happen, and how many went wrong. Exits with 0 only if every fault happened and nothing went wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import mutants, power, strace
+from . import mutants, power, seam_cases, strace
 from .scenes import SCENES
 from .sweep import Case, Result, all_cases, is_clean, parse_case, sample, summary, sweep
 
@@ -27,6 +28,8 @@ _TOLD_EVERY = 200
 
 
 def main(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["seam"]:
+        return seam_cases.main(arguments[1:])
     if arguments[:1] == ["power"]:
         return power.main(arguments[1:])
     if arguments[:1] == ["mutants"]:

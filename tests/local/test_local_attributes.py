@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,8 @@ import msgspec
 import pytest
 from local_support import NOBODY, THROTTLE, HookedThrottle, NoFeatures, as_nobody, open_at
 
-from runner.model.entry import Attributes, Entry, Kind
+from runner.errors import EntryCode
+from runner.model.entry import Attributes, Entry, Kind, Phase, Problem
 
 pytestmark = pytest.mark.root
 
@@ -219,3 +222,50 @@ def test_new_content_is_never_readable_by_others_before_it_is_theirs(tmp_path: P
     named = msgspec.structs.replace(entry, path="g")
     open_at(tmp_path, create=True, syscalls=NoFeatures()).put(named, [b"x"], None, HookedThrottle(look))
     assert [mode for name, mode in seen if name.endswith(".part")] == [0o600]
+
+
+@pytest.mark.parametrize(
+    ("number", "attributes", "code"),
+    [
+        # What cannot be read is not the same as nothing: the file would go without.
+        (errno.EIO, None, EntryCode.NOT_LISTED),
+        (errno.ERANGE, None, EntryCode.NOT_LISTED),
+        # Nobody else than its owner may read it: it is left as it is, wherever it is.
+        (errno.EACCES, (None, None), None),
+        (errno.EPERM, (None, None), None),
+    ],
+)
+@pytest.mark.parametrize("call", ["listxattr", "getxattr"])
+def test_extended_attributes_that_cannot_be_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    number: int,
+    attributes: tuple[None, None] | None,
+    code: EntryCode | None,
+) -> None:
+    (tmp_path / "file").touch()
+    os.setxattr(tmp_path / "file", "user.note", b"kept")
+    os.setxattr(tmp_path / "file", "system.posix_acl_access", _access_acl())
+    real = getattr(os, call)
+
+    def fails(path: str, *arguments: object, **keywords: object) -> object:
+        if path.endswith("/file"):
+            raise OSError(number, os.strerror(number), path)
+        return real(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, call, fails)
+    (found,) = [one for one in open_at(tmp_path).scan() if one.path == "file"]
+    if code is not None:
+        assert isinstance(found, Problem)
+        assert (found.code, found.phase) == (code, Phase.PREPARING)
+    else:
+        assert isinstance(found, Entry)
+        assert found.attributes is not None
+        assert (found.attributes.xattrs, found.attributes.acls) == attributes
+
+
+def _access_acl() -> bytes:
+    """More than a mode says: user 1234 may read."""
+    entries = [(1, 6, -1), (2, 4, 1234), (4, 4, -1), (16, 6, -1), (32, 4, -1)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
