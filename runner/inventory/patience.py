@@ -22,7 +22,8 @@ def patient_scan(
     patience: Patience,
     scan: Scan | None = None,
 ) -> Iterator[Entry | Problem]:
-    """`location.scan` (or `scan`), where a folder that could not be listed is asked for again, after a pause that grows.
+    """`location.scan` (or `scan`), where a folder that could not be listed is asked for again, after a pause that grows;
+    so is a single name in one that could not be looked at.
 
     What was yielded is not yielded twice: the order tells. So locations without order are asked once. A folder that
     cannot be listed in the end is a Problem as ever. When a remote location fails so for one folder after another, the
@@ -53,6 +54,24 @@ class _PatientScan:
                 return
             self._patience.pause(attempt)
             attempt += 1
+
+    def _single(self, problem: Problem) -> Iterator[Entry | Problem]:
+        """What stands at the path of a problem that is no folder's. A listing of it would be an empty one, as if nothing
+        did: it stays a problem unless it is seen."""
+        entry: Entry | None = None
+        for attempt in range(1, self._patience.attempts):
+            self._patience.pause(attempt)
+            try:
+                entry = self._location.stat(problem.path)
+                break
+            except EntryError as error:
+                if error.disposition is not Disposition.RETRY:
+                    break
+        if entry is not None and entry.path == problem.path:
+            self._last = entry.path
+            yield entry
+        else:
+            yield from self._give_up(problem)
 
     def _give_up(self, problem: Problem) -> Iterator[Problem]:
         """One more folder that cannot be listed; with the last one that is waited for, all that would come."""
@@ -92,6 +111,10 @@ class _PatientScan:
                     # It was waited for already; one look at each folder has to do.
                     assert isinstance(found, Problem)
                     yield from self._give_up(found)
+                    continue
+                if passing and not found.path.endswith("/"):
+                    assert isinstance(found, Problem)
+                    yield from self._single(found)
                     continue
                 if passing:
                     # The patience is this folder's alone: what stands beside it goes on as it was.

@@ -142,13 +142,12 @@ class Seam:
         self._put(builtins, "open", self._opened_file)
         self._put(fcntl, "flock", self._passing("flock", self._argument(0), fcntl.flock))
         self._put(fcntl, "ioctl", self._passing("ficlone", self._argument(0), fcntl.ioctl))
-        for attribute, name, position in (
-            ("rename", "renameat2", 4),
-            ("set_times_of_descriptor", "futimens", 1),
-            ("set_times", "utimensat", 1),
+        for attribute, name, path_of in (
+            ("rename", "renameat2", lambda *arguments: self._path(arguments[4], arguments[3])),
+            ("set_times_of_descriptor", "futimens", self._argument(1)),
+            ("set_times", "utimensat", self._argument(1)),
         ):
-            original = getattr(Library, attribute)
-            self._put(Library, attribute, self._passing(name, self._argument(position), original))
+            self._put(Library, attribute, self._passing(name, path_of, getattr(Library, attribute)))
         for name, module in list(sys.modules.items()):
             if name.startswith("runner_plugins.local.") and getattr(module, "native", None) is not None:
                 self._put(module, "native", None)

@@ -83,6 +83,52 @@ def test_a_folder_that_is_listed_at_last_leaves_no_trace(folder: str, after: int
     assert shaky.scans == ["", folder, folder, folder]
 
 
+class Hidden(Shaky):
+    """One name in it cannot be looked at: not by the listing, and not by the next so many looks at it alone."""
+
+    def __init__(
+        self, path: str, looks: int, *, error: EntryCode = EntryCode.IO_ERROR, gone: bool = False
+    ) -> None:
+        super().__init__(FILES, {})
+        self.path, self.looks, self.error, self.gone = path, looks, error, gone
+
+    def scan(self, prefix: str, descend: Callable[[Entry], bool] | None) -> Iterator[Found]:
+        for found in super().scan(prefix, descend):
+            yield self._problem(found.path) if found.path == self.path else found
+
+    def stat(self, path: str) -> Entry | None:
+        assert path == self.path
+        if self.looks:
+            self.looks -= 1
+            raise EntryError(self.error, path, "input/output error")
+        return None if self.gone else self.inner.stat(path)
+
+
+@pytest.mark.parametrize("path", ["a/x", "a/y", "b/c/1", "z"])
+@pytest.mark.parametrize(("looks", "sleeps"), [(0, [1.0]), (2, [1.0, 2.0, 4.0])])
+def test_a_name_that_is_looked_at_at_last_leaves_no_trace(path: str, looks: int, sleeps: list[float]) -> None:
+    hidden = Hidden(path, looks)
+    assert scanned(hidden) == (list(Shaky(FILES, {}).scan("", None)), sleeps)
+    assert hidden.scans == [""]
+
+
+@pytest.mark.parametrize(
+    ("description", "hidden", "sleeps"),
+    [
+        ("for good", Hidden("a/y", 99), [1.0, 2.0, 4.0]),
+        ("what will not pass", Hidden("a/y", 1, error=EntryCode.PERMISSION_DENIED), [1.0]),
+        ("gone, or said to be", Hidden("a/y", 0, gone=True), [1.0]),
+    ],
+)
+def test_a_name_that_was_seen_and_cannot_be_looked_at_is_never_taken_for_absent(
+    description: str, hidden: Hidden, sleeps: list[float]
+) -> None:
+    found, slept = scanned(hidden)
+    assert [one.path for one in found] == [one.path for one in Shaky(FILES, {}).scan("", None)], description
+    assert [one.path for one in found if isinstance(one, Problem)] == ["a/y"]
+    assert slept == sleeps
+
+
 def test_patience_ends_with_the_problem_and_goes_on_behind_it() -> None:
     found, sleeps = scanned(Shaky(FILES, {"b/": (99, 1)}))
     assert [(one.path, isinstance(one, Problem)) for one in found] == [
