@@ -18,7 +18,9 @@ pytest_plugins = [
 
 
 ROOT_REQUIRED = os.environ.get("SYNC_RUNNER_ROOT") == "required"
-"""Set by .ci/run: there a test that needs root and is left out, for whatever reason, has failed."""
+"""Set by .ci/run: there a test that needs root and is left out has failed. The suite that every driver passes may leave
+out what a kind of storage does not have: that is no fault of the machine."""
+SUITE = os.path.join("runner", "testing", "")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -27,6 +29,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     left_out = report.skipped and not hasattr(report, "wasxfail")
+    if left_out and isinstance(report.longrepr, tuple) and SUITE in report.longrepr[0]:
+        left_out = False
     if ROOT_REQUIRED and left_out and item.get_closest_marker("root") is not None:
         report.outcome = "failed"
         report.longrepr = f"it needs root, and was left out: {call.excinfo and call.excinfo.value}"
