@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from runner.errors import EntryCode, EntryError
+from runner.errors import Disposition, EntryCode, EntryError
 from runner.model.wire import terminal_safe
 
 CODES: dict[int, EntryCode] = {
@@ -97,6 +97,30 @@ class classified:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
             raise classify(error, self._path, self._doing) from error
+
+
+class flushing:
+    """`with flushing(path):` around the flush of what has its name already. A failure there is the path's last word: another
+    attempt would find everything in place, and a second flush may say that all is well (fsync(2)).
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            cause = classify(error, self._path, "flush")
+            raise EntryError(
+                cause.entry_code,
+                self._path,
+                f"{cause.message}; it is in its place, but a power cut may undo it",
+                disposition=Disposition.SKIP if cause.disposition is Disposition.RETRY else cause.disposition,
+            ) from error
 
 
 def stale(path: str, what: str) -> EntryError:

@@ -42,7 +42,7 @@ from .content import (
 )
 from .endpoint import identity_of, open_nearest, space_of
 from .facts import FactReader
-from .faults import changed, classified, classify, shown, stale
+from .faults import changed, classified, classify, flushing, shown, stale
 from .follow import Follower
 from .handles import Handles, sync_directory
 from .names import TemporaryNames, temporary_execution
@@ -187,7 +187,7 @@ class LocalLocation:
                 self._remove_directory(directory_fd, name, entry.path)
             else:
                 os.unlink(name, dir_fd=directory_fd)
-            self._sync(directory_fd)
+            self._sync(directory_fd, entry.path)
 
     def close(self) -> None:
         self._handles.close()
@@ -216,7 +216,8 @@ class LocalLocation:
                     raise stale(path, "an entry of another kind stands there now")
                 refused = self._setter.apply(f"/proc/self/fd/{fd}", entry, facts)
                 if self._sync_folders and entry.kind in (Kind.FILE, Kind.DIRECTORY):
-                    _sync_inode(fd)
+                    with flushing(path):
+                        _sync_inode(fd)
             finally:
                 release(fd)
             return Written(refused=refused)
@@ -232,7 +233,7 @@ class LocalLocation:
             self._publisher.link(target_fd, target_name, directory_fd, name, path, replaces)
             if replaces is not None and replaces.is_directory:
                 self._handles.forget(path + "/")
-            self._sync(directory_fd)
+            self._sync(directory_fd, path)
 
     # CopiesFrom
 
@@ -329,8 +330,8 @@ class LocalLocation:
                 raise stale(entry.path, f"something stands at {shown(path)} already") from error
             if entry.is_directory:
                 self._handles.forget(entry.path.removesuffix("/") + "/")
-            self._sync(target_fd)
-            self._sync(directory_fd)
+            self._sync(target_fd, entry.path)
+            self._sync(directory_fd, entry.path)
 
     # Digests
 
@@ -481,7 +482,7 @@ class LocalLocation:
                 raise stale(entry.path, "something that is no folder stands there now") from None
             return self.set_attributes(entry, None)
         refused = self._apply_by_name(directory_fd, name, entry)
-        self._sync(directory_fd)
+        self._sync(directory_fd, path)
         return Written(refused=refused)
 
     def _apply_by_name(self, directory_fd: int, name: str, entry: Entry) -> tuple[str, ...]:
@@ -497,7 +498,7 @@ class LocalLocation:
         self._publisher.publish(draft, name, path, replaces)
         if replaces is not None and replaces.is_directory:
             self._handles.forget(path + "/")
-        self._sync(draft.directory_fd)
+        self._sync(draft.directory_fd, path)
 
     def _remove_directory(self, directory_fd: int, name: str, path: str) -> None:
         try:
@@ -507,9 +508,10 @@ class LocalLocation:
                 raise
             raise stale(path, f"the folder is not empty{_first_name(directory_fd, name)}") from error
 
-    def _sync(self, directory_fd: int) -> None:
+    def _sync(self, directory_fd: int, path: str) -> None:
         if self._sync_folders:
-            sync_directory(directory_fd)
+            with flushing(path):
+                sync_directory(directory_fd)
 
     @contextmanager
     def _nearest(self) -> Generator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -212,7 +213,7 @@ class ExecutionRecord:
             known = set(self.context.state.execution_ids()) - {self.execution_id}
             for path, execution_id in list(destination.leftovers()):
                 if execution_id in known:
-                    destination.remove_leftover(path)
+                    self._tried_at_destination(functools.partial(destination.remove_leftover, path))
 
     def crew(self, endpoints: Endpoints, *, refresh: bool) -> Crew:
         """Workers, started when they are needed. Close it."""

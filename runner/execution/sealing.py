@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from runner.durable import write_whole
+from runner.durable import sync_folder, write_whole
 from runner.errors import RunnerError
 from runner.execution.context import Context
 from runner.history.chain import Extension, extended
@@ -90,6 +90,7 @@ def _settle_on_disk(folder: str) -> None:
                 os.fdatasync(handle)
             finally:
                 os.close(handle)
+    sync_folder(folder)
 
 
 def _sign(content: bytes, folder: str, context: Context) -> None:

@@ -4,6 +4,7 @@
     python -m tests.faults --sample 200 --seed 3     some of them, of every call and fault
     python -m tests.faults --case full:fsync:7:EIO   one case again
     python -m tests.faults seam --help               every operation, in this process; minutes
+    python -m tests.faults states --help             power cuts on paper, with every state they may leave; minutes
     python -m tests.faults power --help              power cuts; needs root
     python -m tests.faults mutants                   whether all this notices what is done wrong; needs root
 
@@ -20,7 +21,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import mutants, power, seam_cases, strace
+from . import mutants, power, power_states, seam_cases, strace
 from .scenes import SCENES
 from .sweep import Case, Result, all_cases, is_clean, parse_case, sample, summary, sweep
 
@@ -30,6 +31,8 @@ _TOLD_EVERY = 200
 def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["seam"]:
         return seam_cases.main(arguments[1:])
+    if arguments[:1] == ["states"]:
+        return power_states.main(arguments[1:])
     if arguments[:1] == ["power"]:
         return power.main(arguments[1:])
     if arguments[:1] == ["mutants"]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -22,8 +24,10 @@ from .mutations import MUTATIONS, VARIABLE
 from .power import PowerBench
 from .scenes import SCENES, Scene
 from .sweep import Bench, sample
+from .zygote import ROOT
 
 _CASES = 12
+_SECONDS = 120.0
 
 
 def _scene(mutant: str, durability: str) -> Scene:
@@ -62,6 +66,42 @@ def by_power(mutant: str, folder: Path) -> list[str]:
         return list(bench.at_the_end().faults)
 
 
+def by_command(*arguments: str) -> Callable[[str, Path], list[str]]:
+    """A layer that does it all in its own process."""
+
+    def found(mutant: str, folder: Path) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.faults", *arguments],
+            cwd=ROOT,
+            env={**os.environ, VARIABLE: mutant},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+        )
+        *lines, last = done.stdout.splitlines() or [""]
+        # It came to its end, and did not fall over.
+        assert re.search(r"[1-9]\d* wrong|, 0 wrong", last), done.stdout + done.stderr
+        return [" ".join(lines[:2])] if done.returncode else []
+
+    return found
+
+
+def by_seam(scene: str, *of: str) -> Callable[[str, Path], list[str]]:
+    """The seam, of one operation and fault, or whatever else its command is told."""
+    operation, *faults = of
+    return by_command(
+        "seam",
+        "--scene",
+        scene,
+        "--operation",
+        operation,
+        *(word for fault in faults for word in ("--fault", fault)),
+    )
+
+
+by_states = by_command("states", "--scene", "full", "--sample", "3")
+
 LAYERS: tuple[tuple[str, str, Callable[[str, Path], list[str]]], ...] = (
     ("no flush of files", "lint", by_lint),
     ("no flush of folders", "lint", by_lint),
@@ -69,6 +109,18 @@ LAYERS: tuple[tuple[str, str, Callable[[str, Path], list[str]]], ...] = (
     ("removed before it is replaced", "sweep", by_sweep(("renameat", "KILL"))),
     ("state written in place", "sweep", by_sweep(("write", "KILL"), ("write", "ENOSPC+"))),
     ("success whatever failed", "sweep", by_sweep(("pwrite64", "EIO+"), ("linkat", "EIO+"))),
+    ("removed before it is replaced", "seam", by_seam("none", "rename", "crash")),
+    ("success whatever failed", "seam", by_seam("none", "scandir", "EIO")),
+    ("written in place", "seam", by_seam("full", "pwrite", "crash")),
+    ("short writes taken for whole", "seam", by_seam("file", "pwrite", "short")),
+    ("no read-back", "seam", by_seam("full", "pwrite", "lie")),
+    ("removed before something else takes its place", "seam", by_seam("full", "rename", "crash")),
+    ("drafts with a name that tells nothing", "seam", by_seam("full", "rename", "crash")),
+    ("names normalised", "seam", by_seam("full", "flock")),
+    ("what cannot be listed is overlooked", "seam", by_seam("full", "scandir", "EIO")),
+    ("no flush of files", "states", by_states),
+    ("no flush of folders", "states", by_states),
+    ("failed flushes ignored", "states", by_states),
 )
 
 

@@ -61,12 +61,110 @@ def _success_whatever_failed() -> None:
     record.exit_code_of = lambda *_: ExitCode.DONE
 
 
+def _failed_flushes_ignored() -> None:
+    flush = os.fsync
+
+    def deaf(handle: int) -> None:
+        try:
+            flush(handle)
+        except OSError:
+            pass
+
+    os.fsync = os.fdatasync = deaf  # type: ignore[assignment]
+
+
+def _written_in_place() -> None:
+    from runner_plugins.local.content import digest_of
+    from runner_plugins.local.location import LocalLocation
+    from runner_plugins.local.whole import write_all
+
+    from runner.locations.protocol import Written
+    from runner.model.entry import Kind
+
+    copy = LocalLocation.copy
+
+    def careless(self: Any, source: Any, entry: Any, target: Any, replaces: Any, throttle: Any) -> Any:
+        if replaces is not None and replaces.kind is Kind.FILE and entry.kind is Kind.FILE:
+            content = b"".join(bytes(piece) for piece in source.read(entry))
+            folder, name = self._handles.parent(target.path)
+            handle = os.open(name, os.O_WRONLY | os.O_TRUNC, dir_fd=folder)
+            write_all(handle, content, 0)
+            self._setter.apply(handle, target, None)
+            os.close(handle)
+            return Written(len(content), digest_of(self._settings.digest, content))
+        return copy(self, source, entry, target, replaces, throttle)
+
+    LocalLocation.copy = careless  # type: ignore[method-assign]
+
+
+def _short_writes_taken_for_whole() -> None:
+    from runner_plugins.local import relay, writing
+
+    relay.write_all = writing.write_all = os.pwrite  # type: ignore[assignment]
+
+
+def _no_read_back() -> None:
+    from runner_plugins.local.writing import ContentWriter
+
+    def trusting(self: Any, handle: int, *_: object) -> None:
+        if self._sync:
+            os.fsync(handle)
+
+    ContentWriter.check = trusting  # type: ignore[assignment]
+
+
+def _removed_before_something_else_takes_its_place() -> None:
+    from runner_plugins.local.publish import Publisher, remove_any
+
+    def careless(self: Any, draft: Any, name: str, path: str, old: object) -> None:
+        remove_any(draft.directory_fd, name)
+        os.rename(draft.name, name, src_dir_fd=draft.directory_fd, dst_dir_fd=draft.directory_fd)
+        draft.name = None
+
+    Publisher._swap = careless  # type: ignore[method-assign]
+
+
+def _drafts_with_a_name_that_tells_nothing() -> None:
+    from runner_plugins.local.names import TemporaryNames
+
+    TemporaryNames.next = lambda self: "draft.tmp"  # type: ignore[method-assign]
+
+
+def _names_normalised() -> None:
+    import unicodedata
+
+    link = os.link
+
+    def helpful(source: Any, target: Any, **keywords: Any) -> None:
+        link(source, unicodedata.normalize("NFC", os.fsdecode(target)), **keywords)
+
+    os.link = helpful
+
+
+def _what_cannot_be_listed_is_overlooked() -> None:
+    from runner.inventory import listing, patience
+    from runner.model.entry import Problem
+
+    def deaf(*arguments: Any) -> Any:
+        return (found for found in patience.patient_scan(*arguments) if not isinstance(found, Problem))
+
+    listing.patient_scan = deaf  # type: ignore[assignment]
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     "no flush of files": _no_flush_of_files,
     "no flush of folders": _no_flush_of_folders,
     "removed before it is replaced": _removed_before_it_is_replaced,
     "state written in place": _state_written_in_place,
     "success whatever failed": _success_whatever_failed,
+    "failed flushes ignored": _failed_flushes_ignored,
+    "written in place": _written_in_place,
+    "short writes taken for whole": _short_writes_taken_for_whole,
+    "no read-back": _no_read_back,
+    "removed before something else takes its place": _removed_before_something_else_takes_its_place,
+    "drafts with a name that tells nothing": _drafts_with_a_name_that_tells_nothing,
+    "names normalised": _names_normalised,
+    "what cannot be listed is overlooked": _what_cannot_be_listed_is_overlooked,
 }
 
 

@@ -307,7 +307,8 @@ class Seam:
         path = None if isinstance(file, int) else self._path(file, None)
         if path is None:
             return opened()
-        assert self._done is None or not set(mode) & set("wax+"), f"{path} is written unseen"
+        unseen = self._done is not None and set(mode) & set("wax+") and os.path.lexists(path)
+        assert not unseen, f"{path} is written unseen"
         with self._lock:
             if self._dead:
                 raise CrashError
