@@ -68,6 +68,8 @@ class ConformanceBase:
         yield
         for location in self._open_locations:
             location.close()
+        # pytest keeps every test's object to the end, and locations keep buffers.
+        self._open_locations.clear()
 
     def _opened(self, *, create: bool = True, open_settings: OpenSettings | None = None) -> Location:
         location = self.open(create=create, open_settings=open_settings)
