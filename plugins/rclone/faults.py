@@ -64,7 +64,9 @@ _MEANINGS: tuple[tuple[re.Pattern[str], EntryCode, Disposition | None], ...] = t
             EntryCode.PERMISSION_DENIED,
             None,
         ),
-        (("is locked", "sharing violation", _status(423, "423 locked")), EntryCode.LOCKED, None),
+        # WebDAV servers lock a whole path for as long as another request makes a folder in it: that passes.
+        ((_status(423, "423 locked"),), EntryCode.LOCKED, _RETRY),
+        (("is locked", "sharing violation"), EntryCode.LOCKED, None),
         (
             ("i/o timeout", "deadline exceeded", "timed? ?out", _status(504, "gateway time")),
             EntryCode.TIMEOUT,

@@ -30,7 +30,8 @@ from runner.errors import Disposition, EntryCode
         ("Put failed: 507 Insufficient Storage", EntryCode.NO_SPACE, Disposition.ABORT),
         ("open /x: read-only file system", EntryCode.READ_ONLY, Disposition.ABORT),
         ("open /x: file name too long", EntryCode.NAME_NOT_ALLOWED, Disposition.SKIP),
-        ("423 Locked", EntryCode.LOCKED, Disposition.SKIP),
+        ("423 Locked", EntryCode.LOCKED, Disposition.RETRY),
+        ("the file is locked", EntryCode.LOCKED, Disposition.SKIP),
         (
             "can't copy - source file is being updated (size changed from 3 to 4)",
             EntryCode.CHANGED_DURING_TRANSFER,
