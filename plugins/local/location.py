@@ -365,7 +365,10 @@ class LocalLocation:
         yield from list(self._scanner.leftovers.items())
 
     def remove_leftover(self, path: str) -> None:
-        """Remove a temporary file of ours; anything with another name is refused with NAME_NOT_ALLOWED."""
+        """Remove a temporary file of ours; anything with another name is refused with NAME_NOT_ALLOWED.
+
+        Its folder keeps its time: it was no part of it.
+        """
         with classified(path, "remove"):
             directory_fd, name = self._handles.parent(path)
             if temporary_execution(name) is None:
@@ -373,10 +376,13 @@ class LocalLocation:
                     EntryCode.NAME_NOT_ALLOWED, path, f"{shown(path)} is no temporary file of sync-runner"
                 )
             facts = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+            around = os.fstat(directory_fd)
             if stat.S_ISDIR(facts.st_mode):
                 self._remove_directory(directory_fd, name, path)
             else:
                 os.unlink(name, dir_fd=directory_fd)
+            with contextlib.suppress(OSError):
+                os.utime(f"/proc/self/fd/{directory_fd}", ns=(around.st_atime_ns, around.st_mtime_ns))
             self._scanner.leftovers.pop(path, None)
 
     # HoldsLock

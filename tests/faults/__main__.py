@@ -5,6 +5,7 @@
     python -m tests.faults --case full:fsync:7:EIO   one case again
     python -m tests.faults seam --help               every operation, in this process; minutes
     python -m tests.faults states --help             power cuts on paper, with every state they may leave; minutes
+    python -m tests.faults model --help              edits and faults made up by Hypothesis; as long as you like
     python -m tests.faults power --help              power cuts; needs root
     python -m tests.faults mutants                   whether all this notices what is done wrong; needs root
 
@@ -21,7 +22,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import mutants, power, power_states, seam_cases, strace
+from . import model, mutants, power, power_states, seam_cases, strace
 from .scenes import SCENES
 from .sweep import Case, Result, all_cases, is_clean, parse_case, sample, summary, sweep
 
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         return seam_cases.main(arguments[1:])
     if arguments[:1] == ["states"]:
         return power_states.main(arguments[1:])
+    if arguments[:1] == ["model"]:
+        return model.main(arguments[1:])
     if arguments[:1] == ["power"]:
         return power.main(arguments[1:])
     if arguments[:1] == ["mutants"]:

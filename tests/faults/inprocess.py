@@ -158,26 +158,21 @@ class _Services(Services):
         return self._configuration
 
 
-class Workshop:
-    """One scene in one folder. One thread."""
+class Command:
+    """`sync-runner` in this process, with the sync.yaml of a folder, which is read once and in which all happens."""
 
-    def __init__(self, scene: Scene, folder: Path) -> None:
-        self.scene = scene
-        self.place = Place(folder, scene)
-        self.place.make()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._services = _Services(folder / "sync.yaml")
-        self.old = judge.rows_of(self.place.destination)
-        self.new = judge.rows_of(self.place.source)
 
-    def command(self, *arguments: str, fault: Fault | None = None, done: Done | None = None) -> Ended:
-        """`sync-runner ARGUMENTS` here, with that fault."""
+    def __call__(self, *arguments: str, fault: Fault | None = None, done: Done | None = None) -> Ended:
         printed = io.BytesIO()
         output = io.TextIOWrapper(printed, "utf-8", "backslashreplace", write_through=True)
-        environment = {"NO_COLOR": "1", "HOME": str(self.place.folder)}
-        with Seam([str(self.place.folder)], fault, done) as seam:
+        environment = {"NO_COLOR": "1", "HOME": str(self._folder)}
+        with Seam([str(self._folder)], fault, done) as seam:
             try:
                 code = run_command(
-                    ["-c", str(self.place.folder / "sync.yaml"), *arguments],
+                    ["-c", str(self._folder / "sync.yaml"), *arguments],
                     Output(output, output, io.StringIO(), environment),
                     environment,
                     self._services,
@@ -189,6 +184,22 @@ class Workshop:
                 # What still hangs on the dead goes before its handles do.
                 gc.collect()
         return Ended(code, printed.getvalue().decode(), seam.operations, seam.happened)
+
+
+class Workshop:
+    """One scene in one folder. One thread."""
+
+    def __init__(self, scene: Scene, folder: Path) -> None:
+        self.scene = scene
+        self.place = Place(folder, scene)
+        self.place.make()
+        self._command = Command(folder)
+        self.old = judge.rows_of(self.place.destination)
+        self.new = judge.rows_of(self.place.source)
+
+    def command(self, *arguments: str, fault: Fault | None = None, done: Done | None = None) -> Ended:
+        """`sync-runner ARGUMENTS` here, with that fault."""
+        return self._command(*arguments, fault=fault, done=done)
 
     def run(self, fault: Fault | None = None, done: Done | None = None) -> Ended:
         return self.command("run", "t", fault=fault, done=done)

@@ -100,6 +100,7 @@ def by_seam(scene: str, *of: str) -> Callable[[str, Path], list[str]]:
     )
 
 
+by_model = by_command("model", "--examples", "10", "--seed", "1", "--no-shrink")
 by_states = by_command("states", "--scene", "full", "--sample", "3")
 
 LAYERS: tuple[tuple[str, str, Callable[[str, Path], list[str]]], ...] = (
@@ -118,6 +119,7 @@ LAYERS: tuple[tuple[str, str, Callable[[str, Path], list[str]]], ...] = (
     ("drafts with a name that tells nothing", "seam", by_seam("full", "rename", "crash")),
     ("names normalised", "seam", by_seam("full", "flock")),
     ("what cannot be listed is overlooked", "seam", by_seam("full", "scandir", "EIO")),
+    ("removed before it is replaced", "model", by_model),
     ("no flush of files", "states", by_states),
     ("no flush of folders", "states", by_states),
     ("failed flushes ignored", "states", by_states),

@@ -74,7 +74,7 @@ _ONE_HANDLE = {
     "copy_file_range": 1, "sendfile": 0, "close": 0, "dup": 0,
 }  # fmt: skip
 _TWO_PATHS = ("link", "rename", "replace")
-_CHANGES = frozenset({
+CHANGES = frozenset({
     "mkdir", "rmdir", "unlink", "remove", "mkfifo", "mknod", "chmod", "chown", "lchown", "utime", "setxattr", "removexattr",
     "truncate", "symlink", "write", "pwrite", "ftruncate", "fsync", "fdatasync", "fchmod", "fchown", "posix_fallocate",
     "copy_file_range", "sendfile", "link", "rename", "replace", "create", "renameat2", "futimens", "utimensat", "ficlone",
@@ -99,7 +99,7 @@ def effects_of(name: str) -> tuple[str, ...]:
         return ("EIO", "EINTR")
     if name in ("ficlone", "flock"):
         return ("EIO", "EOPNOTSUPP" if name == "ficlone" else "ENOLCK")
-    if name not in _CHANGES:
+    if name not in CHANGES:
         return ("EIO", "EACCES") if name in ("open", "scandir") else ("EIO",)
     effects = ["EIO", CRASH, INTERRUPT, "EIO+"]
     if name in _MAKES_OR_FILLS:
