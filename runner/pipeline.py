@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runner.errors import PlanFileError, UsageError
+from runner.errors import PlanFileError
 from runner.execution.circumstances import circumstances, read_selection
 from runner.execution.context import Cancellation, Context
 from runner.execution.planning import NO_EXECUTION, PlanningCrew
 from runner.locations.pair import Endpoints
-from runner.model.entry import Entry, Phase, Problem
+from runner.model.entry import Phase
 from runner.model.events import Planned
 from runner.model.execution import Report, Trigger
 from runner.model.plan import Explanation, PlanSummary
@@ -26,17 +26,11 @@ from runner.plan.file import PlanReader, PlanWriter, write_plan_file
 from runner.plan.prepare import Prepared, endpoint_summary, prepare
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from runner.execution.crew import Crew
     from runner.execution.record import ExecutionRecord
-
-
-class RestoreResult(msgspec.Struct, frozen=True):
-    """What came back from quarantine (or would, when only listed)."""
-
-    execution: str
-    entries: tuple[str, ...]
-    restored: int
-    problems: tuple[Problem, ...]
+    from runner.execution.restoring import RestoreResult
 
 
 def plan_task(task: Task, context: Context, output: str | None = None) -> PlanSummary:
@@ -138,46 +132,23 @@ def explain_path(task: Task, context: Context, path: str) -> Explanation:
 
 
 def restore(
-    task: Task, context: Context, execution: str | None, paths: Sequence[str], list_only: bool
+    task: Task,
+    context: Context,
+    execution: str | None,
+    paths: Sequence[str],
+    list_only: bool,
+    as_of: datetime | None = None,
 ) -> RestoreResult:
-    """Bring quarantined entries back to where they were; nothing is overwritten. `execution` None = the latest."""
-    from runner.execution.locking import destination_lock, hold
-    from runner.plan.parts import NoThrottle
-    from runner.transfer import quarantine
+    """Bring quarantined entries back to where they were; nothing is overwritten. `execution` None = the latest. `as_of`:
+    what stood there then, of all executions since."""
+    from runner.execution.restoring import restore_as_of, restore_execution
 
     with Endpoints(
         task, context.registry, NO_EXECUTION, context.state.cache_folder, context.clock
     ) as endpoints:
-        known = quarantine.quarantined_executions(endpoints.destination)
-        purged = quarantine.purged_executions(endpoints.destination)
-        if not known and execution in (None, "latest"):
-            raise UsageError(
-                f"nothing of task {task.name!r} is in quarantine at the destination",
-                remedy=f"What was there was purged, of execution {max(purged)} at {purged[max(purged)]}; it comes from "
-                "a backup alone."
-                if purged
-                else None,
-            )
-        chosen = known[-1] if execution in (None, "latest") else execution
-        if chosen not in known and chosen in purged:
-            raise UsageError(
-                f"what execution {chosen!r} moved to quarantine was purged at {purged[chosen]}, when its time was over",
-                remedy="It comes from a backup alone. "
-                + (f"These are still there: {', '.join(known)}" if known else ""),
-            )
-        if chosen not in known:
-            raise UsageError(
-                f"execution {chosen!r} has nothing in quarantine", remedy="These have: " + ", ".join(known)
-            )
-        if list_only:
-            root = quarantine.quarantine_path(chosen, "")
-            found = list(quarantine.quarantined(endpoints.destination, chosen))
-            entries = tuple(one.path[len(root) :] for one in found if isinstance(one, Entry))
-            return RestoreResult(chosen, entries, 0, tuple(one for one in found if isinstance(one, Problem)))
-        with destination_lock(task, context, NO_EXECUTION):
-            hold(endpoints.destination, task.destination.name)
-            restored, problems = quarantine.restore(endpoints.destination, chosen, paths, NoThrottle())
-        return RestoreResult(chosen, tuple(restored), len(restored), tuple(problems))
+        if as_of is not None:
+            return restore_as_of(task, context, endpoints, as_of, paths, list_only)
+        return restore_execution(task, context, endpoints, execution, paths, list_only)
 
 
 def read_plan_summary(plan_file: str) -> PlanSummary:
@@ -269,7 +240,6 @@ def _check_endpoints(reader: PlanReader, task: Task, endpoints: Endpoints) -> No
 __all__ = [
     "Cancellation",
     "Context",
-    "RestoreResult",
     "apply_plan",
     "explain_path",
     "plan_task",

@@ -240,19 +240,19 @@ def report(session: Session, arguments: Namespace) -> int:
     return ExitCode.DONE
 
 
-def parse_since(text: str, now: datetime) -> datetime:
+def parse_since(text: str, now: datetime, option: str = "--since") -> datetime:
     """`7d` -> that long before now; `2026-01-31` or an RFC 3339 instant -> then, UTC unless it says more."""
     if _DATE.match(text):
         try:
             instant = datetime.fromisoformat(text)
         except ValueError as error:
-            raise UsageError(f"option --since: {text!r} is not a date") from error
+            raise UsageError(f"option {option}: {text!r} is not a date") from error
         return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
     try:
         return now - min(parse_duration(text), timedelta(days=36500))
     except (ValueError, OverflowError) as error:
         raise UsageError(
-            f"option --since: {text!r} is neither a duration such as 12h or 7d nor a date such as 2026-01-31"
+            f"option {option}: {text!r} is neither a duration such as 12h or 7d nor a date such as 2026-01-31"
         ) from error
 
 

@@ -15,7 +15,7 @@ from runner.cli.show_plan import problem_lines
 from runner.cli.show_report import report_text
 from runner.cli.signals import draining
 from runner.cli.text import Style, counted, safe, table
-from runner.errors import ExitCode
+from runner.errors import ExitCode, UsageError
 from runner.model.events import Message
 from runner.model.execution import Report
 from runner.model.task import Task
@@ -80,12 +80,29 @@ def verify(session: Session, arguments: Namespace) -> int:
 def restore(session: Session, arguments: Namespace) -> int:
     """`restore TASK [PATH...]`: back from quarantine."""
     task = session.task(arguments.task)
+    as_of = None
+    if arguments.as_of is not None:
+        from runner.cli.command_history import parse_since
+
+        if arguments.execution is not None:
+            raise UsageError(
+                "--as-of and --execution ask for different things",
+                remedy="--execution for what one execution moved aside, --as-of for what stood there at a moment.",
+            )
+        as_of = parse_since(arguments.as_of, session.clock.now(), "--as-of")
     with session.watching() as display:
         context = session.context(subscriber=display)
-        result = session.services.restore(task, context, arguments.execution, arguments.path, arguments.list)
+        result = session.services.restore(
+            task, context, arguments.execution, arguments.path, arguments.list, as_of
+        )
     if session.output.json:
         session.output.value(result)
     lines = [f"  {'  ' if arguments.list else '+ '}{safe(path)}" for path in result.entries]
+    if result.executions:
+        lines = [
+            f"{line}  (moved aside by {execution})"
+            for line, execution in zip(lines, result.executions, strict=True)
+        ]
     if arguments.list:
         lines.append(f"{counted(len(result.entries), 'entry', 'entries')} can be restored.")
     elif not session.output.quiet:

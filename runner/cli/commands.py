@@ -291,7 +291,9 @@ COMMANDS = (
         description=(
             "With preserve_deleted_files: quarantine, a run moves what it would delete aside. "
             "This brings it back: all of an execution, or only the paths named. Nothing that stands at the "
-            "destination is overwritten. What was purged because its time was over is named as such."
+            "destination is overwritten. What was purged because its time was over is named as such. "
+            "--as-of looks through all executions since a moment, and brings back what stood there then; what was "
+            "replaced since is nowhere, and named."
         ),
         handler="runner.cli.command_run:restore",
         positionals=(
@@ -300,11 +302,17 @@ COMMANDS = (
         ),
         options=(
             Option(("--execution",), "From this execution; the latest one when not given.", value="ID"),
+            Option(
+                ("--as-of",),
+                "What stood there then: a date, an RFC 3339 instant, or so long ago, such as 12h or 7d.",
+                value="TIME",
+            ),
             Option(("--list",), "Only list what could be brought back."),
         ),
         examples=(
             ("sync-runner restore photos --list", "what is in quarantine"),
             ("sync-runner restore photos 2024/beach.jpg", "one file back"),
+            ("sync-runner restore photos 2024 --as-of 7d", "a folder as it was a week ago"),
         ),
         exit_codes=(
             ExitCode.DONE,

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from runner.clock import Clock
     from runner.execution.adopting import Adopted
+    from runner.execution.restoring import RestoreResult
     from runner.history.compare import Told
     from runner.history.state import StateDirectory
     from runner.history.store import History
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from runner.model.execution import Report
     from runner.model.plan import Explanation, PlanSummary
     from runner.model.task import Configuration, LocationSettings, ReportFormat, Task
-    from runner.pipeline import Cancellation, Context, RestoreResult
+    from runner.pipeline import Cancellation, Context
     from runner.service.loop import Service
 
 
@@ -102,11 +105,17 @@ class Services:
         return explain_path(task, context, path)
 
     def restore(
-        self, task: Task, context: Context, execution: str | None, paths: Sequence[str], list_only: bool
+        self,
+        task: Task,
+        context: Context,
+        execution: str | None,
+        paths: Sequence[str],
+        list_only: bool,
+        as_of: datetime | None,
     ) -> RestoreResult:
         from runner.pipeline import restore
 
-        return restore(task, context, execution, paths, list_only)
+        return restore(task, context, execution, paths, list_only, as_of)
 
     def adopt(self, settings: LocationSettings, context: Context, *, accept_empty: bool) -> Adopted:
         from runner.execution.adopting import adopt

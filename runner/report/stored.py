@@ -61,9 +61,13 @@ def load_report(folder: str) -> Report:
 def stream_outcomes(folder: str, report: Report) -> Iterator[list[Outcome]]:
     """Every outcome, in the order of the file, about a thousand at a time. An execution that acted on nothing may have
     no file."""
+    return journalled_outcomes(folder, report.outcomes_file or OUTCOMES_FILE)
+
+
+def journalled_outcomes(folder: str, name: str = OUTCOMES_FILE) -> Iterator[list[Outcome]]:
+    """As `stream_outcomes`, also of an execution that was killed before its report."""
     # Only the file's own name counts: a report that travelled must not lead out of its folder.
-    name = os.path.basename(report.outcomes_file or OUTCOMES_FILE)
-    return _stream(os.path.join(folder, name), Outcome)
+    return _stream(os.path.join(folder, os.path.basename(name)), Outcome)
 
 
 def stream_findings(folder: str, report: Report) -> Iterator[Finding]:

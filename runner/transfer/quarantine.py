@@ -7,7 +7,7 @@ is done with an entry is decided in runner/transfer/deletion.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from runner.clock import iso_utc
@@ -66,54 +66,95 @@ def restore(
     quarantine belongs to is named, too, and that it was purged where that may be so.
     Memory: the paths of one quarantined execution.
     """
-    assert isinstance(location, Renames)
-    root = f"{QUARANTINE}{execution_id}/"
-    noted = read_notes(location).get(execution_id, Noted())
-    purged_at = _purged_at(noted)
-    restored: list[str] = []
-    problems: list[Problem] = []
-    folders: list[Entry] = []
+    way = _WayBack(location, throttle)
     met: set[str] = set()
-    for found in list(quarantined(location, execution_id)):
-        original = found.path[len(root) :]
-        belongs = {path for path in paths if _below(original, path)}
-        met |= belongs
-        if isinstance(found, Problem):
-            problems.append(found)
-            continue
-        if paths and not belongs:
-            continue
-        try:
-            present = location.stat(original)
-            if found.kind is Kind.DIRECTORY:
-                if present is None:
-                    # Its own mode may not let anything in, and what comes in moves its time: both come last.
-                    bare = Entry(original, Kind.DIRECTORY, attributes=_OPEN)
-                    location.put(bare, None, None, throttle)
-                    folders.append(_moved(found, original))
-                    restored.append(original)
-                continue
-            stage = stage_of(is_aside=True, is_condemned=purged_at is not None)
-            if decide(stage, Event.RESTORE if present is None else Event.OCCUPIED) is not Step.MOVE_BACK:
-                raise EntryError(
-                    EntryCode.STALE,
-                    original,
-                    f"{terminal_safe(original)} exists again; the quarantined one stays where it is",
-                )
-            location.rename(found, original)
-            restored.append(original)
-        except EntryError as error:
-            problems.append(Problem.from_error(error, Phase.TRANSFERRING))
-    problems += [_not_there(execution_id, path, purged_at) for path in paths if path not in met]
-    for folder in reversed(folders):
-        try:
-            location.put(folder, None, folder, throttle)
-        except EntryError as error:
-            problems.append(Problem.from_error(error, Phase.TRANSFERRING))
-    _remove_empty_folders(location, root)
-    if noted.entry is not None and purged_at is None and location.stat(root) is None:
-        remove_note(location, noted.entry)
-    return restored, problems
+
+    def is_wanted(original: str) -> bool:
+        belongs = {path for path in paths if is_below(original, path)}
+        met.update(belongs)
+        return bool(belongs) or not paths
+
+    way.take(execution_id, is_wanted)
+    purged_at = _purged_at(way.notes.get(execution_id, Noted()))
+    way.problems += [_not_there(execution_id, path, purged_at) for path in paths if path not in met]
+    way.end()
+    return way.restored, way.problems
+
+
+def restore_chosen(
+    location: Location, chosen: Mapping[str, Collection[str]], throttle: Throttle
+) -> tuple[list[str], list[Problem]]:
+    """As `restore`, of several executions: exactly these paths of each, in the order in which they are given."""
+    way = _WayBack(location, throttle)
+    for execution_id, paths in chosen.items():
+        way.take(execution_id, paths.__contains__)
+    way.end()
+    return way.restored, way.problems
+
+
+class _WayBack:
+    """Moves entries back. `restored` and `problems` tell what became of them, once `end` was called."""
+
+    def __init__(self, location: Location, throttle: Throttle) -> None:
+        assert isinstance(location, Renames)
+        self.notes = read_notes(location)
+        self.restored: list[str] = []
+        self.problems: list[Problem] = []
+        self._location = location
+        self._renames = location
+        self._throttle = throttle
+        self._folders: list[Entry] = []
+        self._executions: list[str] = []
+
+    def take(self, execution_id: str, is_wanted: Callable[[str], bool]) -> None:
+        """What is wanted of one execution; asked for each original path, folders before what is in them."""
+        self._executions.append(execution_id)
+        root = f"{QUARANTINE}{execution_id}/"
+        is_condemned = _purged_at(self.notes.get(execution_id, Noted())) is not None
+        for found in list(quarantined(self._location, execution_id)):
+            original = found.path[len(root) :]
+            wanted = is_wanted(original)
+            if isinstance(found, Problem):
+                self.problems.append(found)
+            elif wanted:
+                try:
+                    self._move_back(found, original, is_condemned=is_condemned)
+                except EntryError as error:
+                    self.problems.append(Problem.from_error(error, Phase.TRANSFERRING))
+
+    def end(self) -> None:
+        """Folders get their own attributes; what nothing is left of goes."""
+        for folder in reversed(self._folders):
+            try:
+                self._location.put(folder, None, folder, self._throttle)
+            except EntryError as error:
+                self.problems.append(Problem.from_error(error, Phase.TRANSFERRING))
+        for execution_id in self._executions:
+            root = f"{QUARANTINE}{execution_id}/"
+            _remove_empty_folders(self._location, root)
+            noted = self.notes.get(execution_id, Noted())
+            if noted.entry is not None and _purged_at(noted) is None and self._location.stat(root) is None:
+                remove_note(self._location, noted.entry)
+
+    def _move_back(self, found: Entry, original: str, *, is_condemned: bool) -> None:
+        present = self._location.stat(original)
+        if found.kind is Kind.DIRECTORY:
+            if present is None:
+                # Its own mode may not let anything in, and what comes in moves its time: both come last.
+                bare = Entry(original, Kind.DIRECTORY, attributes=_OPEN)
+                self._location.put(bare, None, None, self._throttle)
+                self._folders.append(_moved(found, original))
+                self.restored.append(original)
+            return
+        stage = stage_of(is_aside=True, is_condemned=is_condemned)
+        if decide(stage, Event.RESTORE if present is None else Event.OCCUPIED) is not Step.MOVE_BACK:
+            raise EntryError(
+                EntryCode.STALE,
+                original,
+                f"{terminal_safe(original)} exists again; the quarantined one stays where it is",
+            )
+        self._renames.rename(found, original)
+        self.restored.append(original)
 
 
 def purge(
@@ -255,6 +296,7 @@ def _moved(entry: Entry, path: str) -> Entry:
     return Entry(path, entry.kind, mtime_ns=entry.mtime_ns, attributes=entry.attributes)
 
 
-def _below(path: str, wanted: str) -> bool:
+def is_below(path: str, wanted: str) -> bool:
+    """Whether `path` is `wanted`, or in it."""
     wanted = wanted.removesuffix("/")
     return path in (wanted, wanted + "/") or path.startswith(wanted + "/")

@@ -249,8 +249,13 @@ class FakeServices(Services):
             "explain_path", path, otherwise=Explanation(task.name, path, "It is in sync.", None, ())
         )
 
-    def restore(self, task: Any, context: Any, execution: Any, paths: Any, list_only: bool) -> Any:
-        return self._answer("restore", (execution, tuple(paths), list_only), otherwise=FakeRestoreResult())
+    def restore(
+        self, task: Any, context: Any, execution: Any, paths: Any, list_only: bool, as_of: Any
+    ) -> Any:
+        asked = (execution, tuple(paths), list_only)
+        return self._answer(
+            "restore", asked if as_of is None else (*asked, as_of), otherwise=FakeRestoreResult()
+        )
 
     def _answer(self, name: str, arguments: Any, *, otherwise: Any) -> Any:
         self.asked.append((name, arguments))
@@ -264,6 +269,7 @@ class FakeRestoreResult(msgspec.Struct, frozen=True):
     entries: tuple[str, ...] = ()
     restored: int = 0
     problems: tuple[Problem, ...] = ()
+    executions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

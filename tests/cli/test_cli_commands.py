@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from cli_fakes import (
@@ -287,6 +288,26 @@ def test_restore_lists_and_restores():
         (None, (), True),
         ("6741a2b30001", ("a",), False),
     ]
+
+
+def test_restore_as_of_a_moment():
+    services = FakeServices(
+        answers={"restore": FakeRestoreResult(("a", "b/"), 0, executions=("6741a2b30001", "6741a2b30002"))}
+    )
+    listed = command("restore", "photos", "--as-of", "2026-01-31", "--list", services=services)
+    assert listed.stdout.splitlines() == [
+        "    a  (moved aside by 6741a2b30001)",
+        "    b/  (moved aside by 6741a2b30002)",
+        "2 entries can be restored.",
+    ]
+    ((_, asked),) = [one for one in services.asked if one[0] == "restore"]
+    assert asked == (None, (), True, datetime(2026, 1, 31, tzinfo=UTC))
+    both = command("restore", "photos", "--as-of", "7d", "--execution", "6741a2b30001", services=services)
+    assert both.exit_code == 2
+    assert "--as-of and --execution ask for different things" in both.stderr
+    unclear = command("restore", "photos", "--as-of", "yesterday", services=services)
+    assert unclear.exit_code == 2
+    assert "option --as-of: 'yesterday' is neither a duration" in unclear.stderr
 
 
 def test_restore_with_problems_ends_with_4():
