@@ -107,6 +107,8 @@ def restore(session: Session, arguments: Namespace) -> int:
         lines.append(f"{counted(len(result.entries), 'entry', 'entries')} can be restored.")
     elif not session.output.quiet:
         lines.append(f"{counted(result.restored, 'entry', 'entries')} restored.")
+    if as_of is not None and not session.output.quiet:
+        lines.append("Files replaced since then keep their present content: no run keeps what it replaces.")
     if result.problems:
         title = f"{counted(len(result.problems), 'problem')}:"
         lines += ["", session.page.paint(title, Style.BAD, Style.HEADING)]

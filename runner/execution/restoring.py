@@ -131,11 +131,13 @@ def _chosen(
             remedy="Name a moment that is past, such as 2h or 2026-01-31T06:00.",
         )
     records = _Records(task, context, endpoints)
-    records.refuse_if_at_work(instant)
+    unended = records.refuse_if_at_work(instant)
     destination = endpoints.destination
     aside: list[Aside] = []
     problems: list[Problem] = []
     for execution_id in quarantine.quarantined_executions(destination):
+        if execution_id in unended:
+            problems.append(_of_unknown_end(execution_id, records.began(execution_id)))
         if records.began(execution_id) <= instant:
             continue
         root = quarantine.quarantine_path(execution_id, "")
@@ -193,25 +195,27 @@ class _Records:
         except (ValueError, OverflowError, OSError):
             return datetime.fromtimestamp(0, UTC)
 
-    def refuse_if_at_work(self, instant: datetime) -> None:
+    def refuse_if_at_work(self, instant: datetime) -> frozenset[str]:
         """Raises UsageError where an execution was changing the destination at that moment: what stood there then is not
-        known."""
+        known. Returns those, of whatever destination, that may have been at work: nobody wrote down when they ended."""
+        unended: set[str] = set()
         for execution_id in reversed(self._state.execution_ids()):
-            report = self._report(execution_id)
-            if (
-                report is None
-                or not self._is_of_destination(execution_id)
-                or self.began(execution_id) > instant
-            ):
+            if self.began(execution_id) > instant:
                 continue
-            ended = datetime.fromisoformat(report.execution.ended_at)
-            if ended > instant and report.outcomes_file is not None:
+            report = self._report(execution_id)
+            if report is None:
+                unended.add(execution_id)
+                continue
+            if report.outcomes_file is None or not self._is_of_destination(execution_id):
+                continue  # it wrote nothing there, and may have come and gone while another one was at work
+            if datetime.fromisoformat(report.execution.ended_at) > instant:
                 raise UsageError(
                     f"at {iso_utc(instant)} execution {execution_id} was changing the destination",
                     remedy=f"Name {report.execution.started_at} for what stood there before it, or "
                     f"{report.execution.ended_at} for what it left.",
                 )
-            return  # one at a time writes to a destination: none before it was still at work
+            break  # one at a time writes to a destination: none before it was still at work
+        return frozenset(unended)
 
     def written_since(self, instant: datetime, names: Collection[str]) -> dict[str, Written]:
         """The first write after `instant` to each of `names`, paths without a slash at their end."""
@@ -243,6 +247,15 @@ class _Records:
                 report = None
             self._reports[execution_id] = report
         return self._reports[execution_id]
+
+
+def _of_unknown_end(execution_id: str, began: datetime) -> Problem:
+    message = (
+        f"execution {execution_id}, which began at {iso_utc(began)}, has no report: it was stopped before its end, or is "
+        "still at work, and what it moved aside after that moment is not known. All of it stays in quarantine; it comes "
+        f"back with --execution {execution_id}"
+    )
+    return Problem("", Phase.TRANSFERRING, EntryCode.NOT_FOUND, message)
 
 
 def _purged(execution_id: str, since: str) -> Problem:

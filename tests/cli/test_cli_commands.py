@@ -299,6 +299,7 @@ def test_restore_as_of_a_moment():
         "    a  (moved aside by 6741a2b30001)",
         "    b/  (moved aside by 6741a2b30002)",
         "2 entries can be restored.",
+        "Files replaced since then keep their present content: no run keeps what it replaces.",
     ]
     ((_, asked),) = [one for one in services.asked if one[0] == "restore"]
     assert asked == (None, (), True, datetime(2026, 1, 31, tzinfo=UTC))

@@ -350,6 +350,33 @@ def test_quarantine_and_back(place):
     assert (place.destination / "a.txt").read_text() == "alpha"
 
 
+def test_each_version_is_back_as_of_its_own_time(place):
+    place.declare({"preserve_deleted_files": "quarantine"}, guards={"max_deletions": {"percent": 100}})
+    file, copy = place.source / "a.txt", place.destination / "a.txt"
+    moments = []
+    for content in ("first", "the second", "and the third"):
+        file.write_text(content)
+        assert place.call("run").exit_code == 0
+        moments.append((SystemClock().now().isoformat(), content))
+        file.unlink()
+        assert place.call("run").exit_code == 0
+        assert not copy.exists()
+    for moment, content in (moments[1], moments[0], moments[2]):
+        asked = ("restore", "t", "--as-of", moment)
+        listed = place.call(*asked, "--list")
+        assert listed.stdout.startswith("    a.txt  (moved aside by ") and not copy.exists()
+        restored = place.call(*asked)
+        assert (restored.exit_code, copy.read_text()) == (0, content)
+        assert "1 entry restored." in restored.stdout
+        before = tree(place.destination)
+        again = place.call(*asked)
+        assert (again.exit_code, tree(place.destination)) == (0, before)
+        assert "0 entries restored." in again.stdout
+        copy.unlink()
+    later = place.call("restore", "t", "--as-of", "2999-01-01")
+    assert later.exit_code == 2 and "has not come yet" in later.stderr
+
+
 def test_a_reader_that_leaves_does_not_stop_the_run(place):
     process = subprocess.Popen(
         [*COMMAND, "run"],

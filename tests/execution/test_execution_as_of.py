@@ -108,6 +108,44 @@ def test_moments_that_say_nothing_are_refused(tmp_path: Path) -> None:
     assert restore(made.task, made.context, None, [], True, now + timedelta(seconds=30)).entries == ()
 
 
+def _reported(made: Rig, execution: str) -> Path:
+    return Path(made.context.state.execution_folder(execution)) / "report.json"
+
+
+def test_what_has_no_report_may_have_been_at_work_and_is_named(tmp_path: Path) -> None:
+    made = _rig(tmp_path)
+    _, moment = _moments(made, {"a": b"1"}, {"a": None})
+    execution = max(os.listdir(made.context.state.executions_folder))
+    _reported(made, execution).unlink()
+    result = restore(made.task, made.context, None, [], False, moment)
+    assert (result.restored, len(result.problems)) == (0, 1)
+    assert f"execution {execution}, which began at" in result.problems[0].message
+    assert f"comes back with --execution {execution}" in result.problems[0].message
+    # A run that was begun after it and ended before the moment says that it had ended.
+    made.run()
+    made.clock.advance(30)
+    assert restore(made.task, made.context, None, [], False, made.clock.now()).problems == ()
+    assert restore(made.task, made.context, execution, [], False).entries == ("a",)
+
+
+def test_what_came_and_went_while_another_was_at_work_does_not_hide_it(tmp_path: Path) -> None:
+    made = _rig(tmp_path)
+    made.clock.advance(30)
+    report = made.run()
+    execution = report.execution.execution_id
+    made.clock.advance(10)
+    made.verify()
+    made.clock.advance(10)
+    moment = made.clock.now()
+    file = _reported(made, execution)
+    changed = json.loads(file.read_text())
+    changed["execution"]["ended_at"] = (moment + timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    file.write_text(json.dumps(changed))
+    made.clock.advance(60)
+    with pytest.raises(UsageError, match=f"execution {execution} was changing the destination"):
+        restore(made.task, made.context, None, [], True, moment)
+
+
 @given(
     steps=st.lists(
         st.dictionaries(st.sampled_from(NAMES), st.booleans(), max_size=3), min_size=2, max_size=6

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner.model.action import ActionKind
 from runner.transfer.as_of import Aside, Written, stood
@@ -59,3 +61,43 @@ def test_what_stood(
 ) -> None:
     standing = stood(asides(*aside), written)
     assert standing == (tuple(asides(*back)), tuple(asides(*replaced)))
+
+
+STEPS = st.sampled_from(["keep", "write", "remove"])
+
+
+@given(
+    history=st.lists(st.dictionaries(st.sampled_from("abc"), STEPS), min_size=1, max_size=8),
+    moment=st.integers(0, 8),
+)
+def test_against_a_destination_that_remembers_everything(history: list[dict[str, str]], moment: int) -> None:
+    """`states[n]` is what stood there before execution n: by whom each content was written."""
+    states: list[dict[str, int]] = [{}]
+    left: list[tuple[int, str, int]] = []  # who moved aside what, and who had written that
+    writes: list[tuple[int, str, ActionKind]] = []
+    for number, steps in enumerate(history):
+        now = dict(states[-1])
+        for path, step in sorted(steps.items()):
+            if step == "write":
+                writes.append((number, path, REPLACE if path in now else COPY))
+                now[path] = number
+            elif step == "remove" and path in now:
+                left.append((number, path, now.pop(path)))
+        states.append(now)
+    moment = min(moment, len(history))
+    written: dict[str, Written] = {}
+    for number, path, kind in writes:
+        if number >= moment:
+            written.setdefault(path, Written(f"{number:012x}", kind))
+    standing = stood([Aside(f"{number:012x}", path) for number, path, _ in left if number >= moment], written)
+    then = states[moment]
+    content = {(f"{number:012x}", path): by for number, path, by in left}
+    in_quarantine = {(path, by) for number, path, by in left if number >= moment}
+    assert {one.path: content[one] for one in standing.back} == {
+        path: by for path, by in then.items() if (path, by) in in_quarantine
+    }
+    assert {one.path for one in standing.replaced} == {
+        path
+        for path, by in then.items()
+        if (path, by) not in in_quarantine and any(path == other for other, _ in in_quarantine)
+    }
