@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from engine_support import Rig, rig
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import ExitCode, UsageError
@@ -146,6 +146,7 @@ def test_what_came_and_went_while_another_was_at_work_does_not_hide_it(tmp_path:
         restore(made.task, made.context, None, [], True, moment)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     steps=st.lists(
         st.dictionaries(st.sampled_from(NAMES), st.booleans(), max_size=3), min_size=2, max_size=6
