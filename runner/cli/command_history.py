@@ -246,7 +246,9 @@ def parse_since(text: str, now: datetime, option: str = "--since") -> datetime:
         try:
             instant = datetime.fromisoformat(text)
         except ValueError as error:
-            raise UsageError(f"option {option}: {text!r} is not a date") from error
+            raise UsageError(
+                f"option {option}: {text!r} is not a date such as 2026-01-31 or 2026-01-31T06:00:00Z"
+            ) from error
         return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
     try:
         return now - min(parse_duration(text), timedelta(days=36500))

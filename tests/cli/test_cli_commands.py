@@ -309,6 +309,9 @@ def test_restore_as_of_a_moment():
     unclear = command("restore", "photos", "--as-of", "yesterday", services=services)
     assert unclear.exit_code == 2
     assert "option --as-of: 'yesterday' is neither a duration" in unclear.stderr
+    no_day = command("restore", "photos", "--as-of", "2026-02-30", services=services)
+    assert no_day.exit_code == 2
+    assert "option --as-of: '2026-02-30' is not a date such as 2026-01-31 or" in no_day.stderr
 
 
 def test_restore_with_problems_ends_with_4():
