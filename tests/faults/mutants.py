@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import strace
@@ -100,6 +100,49 @@ def by_seam(scene: str, *of: str) -> Callable[[str, Path], list[str]]:
     )
 
 
+def by_tests(*tests: str) -> Callable[[str, Path], list[str]]:
+    """Tests whose very subject it is."""
+    return _by_tests(tests, ("-p", "tests.faults.spoiled"), {})
+
+
+def _by_tests(
+    tests: Sequence[str], plugin: Sequence[str], environment: Mapping[str, str]
+) -> Callable[[str, Path], list[str]]:
+    def found(mutant: str, folder: Path) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-n", "0", "-m", "", *plugin, "-rf", *tests],
+            cwd=ROOT,
+            env={**os.environ, **environment, VARIABLE: mutant, "SYNC_RUNNER_PURE_PYTHON": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+        )
+        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+        # They ran, and it was they that failed.
+        assert (done.returncode, bool(failed)) in ((0, False), (1, True)), done.stdout + done.stderr
+        return failed
+
+    return found
+
+
+_SPOIL = os.path.join(os.path.dirname(__file__), "spoil")
+_FULL_DESTINATION = "tests/execution/test_execution_stale.py::test_a_full_destination_stops_the_rest"
+_LINK = "tests/local/test_local_links.py::test_a_destination_never_follows"
+_SWAPPED_LINKS = (
+    "tests/end_to_end/test_symlink_flips.py"
+    "::test_nothing_outside_is_touched_while_the_destination_is_swapped[pure-remove]"
+)
+_SECOND_WRITER = "tests/history/test_history_lock.py::test_a_second_process_is_refused_and_told_who_holds_it"
+_HISTORY = "tests/history/test_history_sqlite.py::test_durability_is_as_promised"
+_EMPTY_SOURCE = "tests/plan/test_plan_guards.py::test_guards"
+
+
+def by_tests_of_the_command(*tests: str) -> Callable[[str, Path], list[str]]:
+    """As `by_tests`; spoiled is the command that they start, not they themselves."""
+    return _by_tests(tests, (), {"PYTHONPATH": os.pathsep.join((_SPOIL, str(ROOT)))})
+
+
 by_model = by_command("model", "--examples", "10", "--seed", "1", "--no-shrink")
 by_states = by_command("states", "--scene", "full", "--sample", "3")
 
@@ -123,7 +166,18 @@ LAYERS: tuple[tuple[str, str, Callable[[str, Path], list[str]]], ...] = (
     ("no flush of files", "states", by_states),
     ("no flush of folders", "states", by_states),
     ("failed flushes ignored", "states", by_states),
+    ("removed before the rest is there", "tests", by_tests(_FULL_DESTINATION)),
+    ("links followed", "tests", by_tests(_LINK)),
+    ("reached by whole paths", "tests", by_tests_of_the_command(_SWAPPED_LINKS)),
+    ("locked by a file alone", "tests", by_tests(_SECOND_WRITER)),
+    ("history not flushed", "tests", by_tests(_HISTORY)),
+    ("an empty source is a success", "tests", by_tests(_EMPTY_SOURCE)),
 )
+
+
+def _once_each() -> list[tuple[str, Callable[[str, Path], list[str]]]]:
+    """Each layer once, for what is right; the sweep's and the tests' own runs are that already."""
+    return list({name: catch for _, name, catch in LAYERS if name not in ("sweep", "tests")}.items())
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -137,7 +191,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="sync-runner-mutants-"))
     survived = 0
     try:
-        for layer, catch in {name: catch for _, name, catch in LAYERS if name != "sweep"}.items():
+        for layer, catch in _once_each():
             if found := catch("", Path(tempfile.mkdtemp(dir=folder))):
                 print(f"{layer}: it objects to what is right: {found[0]}")
                 survived += 1

@@ -151,6 +151,86 @@ def _what_cannot_be_listed_is_overlooked() -> None:
     listing.patient_scan = deaf  # type: ignore[assignment]
 
 
+def _removed_before_the_rest() -> None:
+    from runner.transfer import coordinate
+
+    stages = coordinate._stages
+
+    def hasty(reader: Any, batch_actions: int) -> Any:
+        whole = [list(stage) for stage in stages(reader, batch_actions)]
+        whole.sort(key=lambda batches: not any(b'"kind":"delete"' in batch.lines[0] for batch in batches))
+        return map(iter, whole)
+
+    coordinate._stages = hasty
+
+
+def _links_followed() -> None:
+    real = os.open
+
+    def trusting(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        return real(path, flags & ~os.O_NOFOLLOW, mode, dir_fd=dir_fd)
+
+    os.open = trusting
+
+
+def _reached_by_whole_paths() -> None:
+    opened: dict[int, str] = {}
+
+    def whole(path: Any, dir_fd: int | None) -> Any:
+        if dir_fd in opened and not os.fsdecode(path).startswith("/"):
+            return f"{opened[dir_fd]}/{os.fsdecode(path)}"
+        return path
+
+    real_open, real_mkdir, real_unlink, real_dup = os.open, os.mkdir, os.unlink, os.dup
+
+    def careless_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        full = whole(path, dir_fd)
+        handle = real_open(full, flags, mode, dir_fd=dir_fd if full is path else None)
+        if os.fsdecode(full).startswith("/"):
+            opened[handle] = os.fsdecode(full)
+        else:
+            opened.pop(handle, None)
+        return handle
+
+    def careless_mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        full = whole(path, dir_fd)
+        real_mkdir(full, mode, dir_fd=dir_fd if full is path else None)
+
+    def careless_unlink(path: Any, *, dir_fd: int | None = None) -> None:
+        full = whole(path, dir_fd)
+        real_unlink(full, dir_fd=dir_fd if full is path else None)
+
+    def careless_dup(handle: int) -> int:
+        copy = real_dup(handle)
+        opened.pop(copy, None)
+        if handle in opened:
+            opened[copy] = opened[handle]
+        return copy
+
+    os.open, os.mkdir, os.unlink, os.dup = careless_open, careless_mkdir, careless_unlink, careless_dup
+
+
+def _locked_by_a_file_alone() -> None:
+    import fcntl
+
+    fcntl.flock = lambda *_: None  # type: ignore[assignment]
+
+
+def _history_not_flushed() -> None:
+    from runner.history.sqlite import SqliteFile
+
+    code = SqliteFile._on_connect.__code__
+    words = tuple("NORMAL" if word == "FULL" else word for word in code.co_consts)
+    assert words != code.co_consts
+    SqliteFile._on_connect.__code__ = code.replace(co_consts=words)
+
+
+def _an_empty_source_is_success() -> None:
+    from runner.plan import guards
+
+    guards._source_emptied = lambda *_: None
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     "no flush of files": _no_flush_of_files,
     "no flush of folders": _no_flush_of_folders,
@@ -165,6 +245,12 @@ MUTATIONS: dict[str, Callable[[], None]] = {
     "drafts with a name that tells nothing": _drafts_with_a_name_that_tells_nothing,
     "names normalised": _names_normalised,
     "what cannot be listed is overlooked": _what_cannot_be_listed_is_overlooked,
+    "removed before the rest is there": _removed_before_the_rest,
+    "links followed": _links_followed,
+    "reached by whole paths": _reached_by_whole_paths,
+    "locked by a file alone": _locked_by_a_file_alone,
+    "history not flushed": _history_not_flushed,
+    "an empty source is a success": _an_empty_source_is_success,
 }
 
 

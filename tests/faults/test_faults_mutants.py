@@ -25,7 +25,7 @@ def test_every_mutant_is_caught_and_what_is_right_is_not_objected_to() -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(": caught: ") == len(LAYERS)
