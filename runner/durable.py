@@ -11,7 +11,7 @@ import errno
 import fcntl
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 if TYPE_CHECKING:
@@ -77,6 +77,19 @@ def append_whole(path: str, line: bytes) -> None:
     finally:
         os.close(handle)
     sync_folder(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def locked(path: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Inside, nobody else is who asks for `path` in the same way: a file `path.lock`, mode 0600, in a folder that is made
+    when there is none. Raises OSError."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, how)
+        yield
+    finally:
+        os.close(lock)
 
 
 def read_whole(handle: int, offset: int, length: int) -> bytes:

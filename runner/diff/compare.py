@@ -37,6 +37,7 @@ class Comparison(msgspec.Struct, frozen=True):
     `compares_mtime` is False when mtime is not carried; then size+mtime means size alone.
     `mtime_tolerance_ns` is the coarser of both locations' resolutions, or what the task allows.
     `marks_folders`: the destination's folders can be there without facts of their own, and can be given some.
+    `doubted`: files whose content is compared whatever `compare` says.
     """
 
     compare: Compare = Compare.SIZE_AND_MTIME
@@ -44,6 +45,7 @@ class Comparison(msgspec.Struct, frozen=True):
     mtime_tolerance_ns: int = 0
     transfer_all: bool = False
     marks_folders: bool = False
+    doubted: frozenset[str] = frozenset()
 
 
 def mtime_differs(source: Entry, destination: Entry, comparison: Comparison) -> bool:
@@ -88,7 +90,7 @@ def compare_entries(
             reasons.append(Reason.ALL)
         elif source.size_bytes != destination.size_bytes:
             reasons.append(Reason.SIZE)
-        elif comparison.compare is Compare.CHECKSUM:
+        elif comparison.compare is Compare.CHECKSUM or source.path in comparison.doubted:
             if content_equal is not None and not content_equal(source, destination):
                 reasons.append(Reason.DIGEST)
         elif late and comparison.compare is Compare.SIZE_AND_MTIME:

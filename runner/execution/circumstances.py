@@ -7,6 +7,7 @@ import io
 from runner.config.describe import describe_task
 from runner.errors import UsageError
 from runner.execution.context import Context
+from runner.execution.doubts import read_doubts
 from runner.execution.past import read_past
 from runner.filters.manifest import Manifest, read_manifest
 from runner.filters.selection import Selection
@@ -25,7 +26,8 @@ def read_selection(task: Task, context: Context, now_ns: int | None = None) -> S
 
 
 def circumstances(task: Task, context: Context) -> Circumstances:
-    """The rest: settings for the header, what the last success saw, and progress with a way out."""
+    """The rest: settings for the header, what the last success saw, what verification doubted, and progress with a way
+    out."""
 
     def on_listed(source: int, destination: int) -> None:
         context.cancellation.check()
@@ -37,6 +39,7 @@ def circumstances(task: Task, context: Context) -> Circumstances:
         accepted=context.accept,
         config_file=context.configuration.file,
         on_listed=on_listed,
+        doubted=read_doubts(context.state, task.name),
     )
 
 

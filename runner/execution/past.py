@@ -10,7 +10,6 @@ import msgspec
 from runner.durable import write_whole
 from runner.errors import StateUnavailableError
 from runner.history.state import StateDirectory
-from runner.model.hashing import sha256_hex
 from runner.model.wire import decode_line, encode_line
 from runner.plan.guards import Past
 
@@ -44,5 +43,4 @@ def write_past(state: StateDirectory, task: str, past: Past) -> None:
 
 
 def _file(state: StateDirectory, task: str) -> str:
-    name = sha256_hex(task.encode("utf-8", "surrogateescape"))[:32]
-    return os.path.join(state.tasks_folder, f"{name}.json")
+    return state.task_file(task, ".json")

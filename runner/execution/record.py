@@ -35,14 +35,15 @@ from runner.execution.journal import Journal
 from runner.execution.locking import destination_lock, hold
 from runner.execution.marking import Marked, mark
 from runner.execution.notebook import Notebook
-from runner.execution.past import read_past, write_past
+from runner.execution.past import read_past
 from runner.execution.phases import Phases
+from runner.execution.remembering import doubt, remember, stand, unavailable
 from runner.execution.sealing import seal
 from runner.execution.surroundings import Surroundings
 from runner.execution.timesheet import Timesheet
 from runner.execution.working import transfer, verify_everything, verify_what_was_transferred
 from runner.history.lock import DestinationLock
-from runner.history.standing import Standing, after_execution, update_standing
+from runner.history.standing import Standing
 from runner.locations.pair import Endpoints
 from runner.locations.protocol import Renames, Sweeps
 from runner.model.action import Finding
@@ -62,7 +63,6 @@ from runner.model.execution import (
 from runner.model.task import Durability, LocationSettings, Task
 from runner.model.wire import encode_line
 from runner.plan.file import PlanReader, write_plan_file
-from runner.plan.guards import Past
 from runner.plan.prepare import Prepared, endpoint_summary
 from runner.report.assemble import counters_after, echoed_findings, exit_code_of
 from runner.report.render import write_formats
@@ -123,6 +123,7 @@ class ExecutionRecord:
         self._standings: tuple[Standing, Standing] | None = None
         self._summary: str | None = None
         self._marked: Marked | None = None
+        self._still_doubted: frozenset[str] = frozenset()
         self._surroundings = Surroundings(task, context, trigger)
         self._watch = Watch(
             self.folder, context.cancellation, context.clock, task.automation.max_duration_seconds
@@ -176,6 +177,7 @@ class ExecutionRecord:
 
     def keep_plan(self, prepared: Prepared) -> PlanReader:
         """Write this execution's plan into its folder; returns it, open for reading."""
+        self._still_doubted = prepared.still_doubted
         path = os.path.join(self.folder, PLAN_FILE)
         trailer = write_plan_file(path, prepared.writer, prepared.header, prepared.trailer)
         self._adopt(
@@ -460,35 +462,11 @@ class ExecutionRecord:
         if self._transferred is None:
             self._sync_executions()
         self._notebook.ended(report, self.folder)
+        doubt(report, self._findings, self._still_doubted, self.context)
         if self.trigger is not Trigger.VERIFY:
-            self._stand(report)
-            self._remember(report)
+            self._standings = stand(report, self.context)
+            remember(report, self._marked, self.context)
         return report
-
-    def _remember(self, report: Report) -> None:
-        """For the guards of the next execution: all of a success, of any other transfer the markers."""
-        past = read_past(self.context.state, self.task.name)
-        if report.execution.status is Phase.SUCCESS:
-            listed = report.counters.listed
-            past = Past(
-                report.execution.filter_digest,
-                report.source.identity,
-                report.destination.identity,
-                max(0, listed.files + listed.folders - 1),
-                past.source_marker,
-                past.destination_marker,
-            )
-        elif self._marked is None:
-            return
-        if self._marked is not None:
-            past = msgspec.structs.replace(
-                past, source_marker=self._marked.source, destination_marker=self._marked.destination
-            )
-        state = self.context.state
-        try:
-            write_past(state, self.task.name, past)
-        except OSError as error:
-            raise _unavailable(state.path, error) from error
 
     def _sync_executions(self) -> None:
         """The folder of this execution survives a power cut from here on."""
@@ -496,22 +474,7 @@ class ExecutionRecord:
         try:
             sync_folder(folder)
         except OSError as error:
-            raise _unavailable(folder, error) from error
-
-    def _stand(self, report: Report) -> None:
-        at_most = self.context.configuration.service.disable_after
-        try:
-            self._standings = update_standing(
-                self.context.state, self.task.name, lambda before: after_execution(before, report, at_most)
-            )
-        except OSError as error:
-            self.context.subscriber(
-                Message("warning", f"how task {self.task.name} stands was not written down: {error.strerror}")
-            )
-            return
-        rest = self._standings[1].rest
-        if rest is not None and self._standings[0].rest is None:
-            self.context.subscriber(Message("warning", rest.reason))
+            raise unavailable(folder, error) from error
 
 
 def _describe(context: Context, settings: LocationSettings) -> str:
@@ -533,12 +496,4 @@ def _write_lines(path: str, values: Sequence[Problem] | Sequence[Finding]) -> No
     try:
         write_whole(path, lambda output: output.write(lines), durable=bool(lines))
     except OSError as error:
-        raise _unavailable(path, error) from error
-
-
-def _unavailable(path: str, error: OSError) -> StateUnavailableError:
-    return StateUnavailableError(
-        f"the execution has ended, but this cannot be written: {path}: {error.strerror or error}",
-        remedy="Make the state folder (settings.state) writable, with room on its disk, then run again: what is done "
-        "is not done twice.",
-    )
+        raise unavailable(path, error) from error

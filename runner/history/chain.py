@@ -20,7 +20,7 @@ from typing import IO
 
 import msgspec
 
-from runner.durable import append_whole, sync_folder, write_whole
+from runner.durable import append_whole, locked, sync_folder, write_whole
 from runner.errors import ExitCode, RunnerError
 from runner.history.standing import standing_file
 from runner.history.state import StateDirectory
@@ -90,7 +90,7 @@ class Extension:
 def extended(state: StateDirectory, task: str) -> Iterator[Extension]:
     """The task's chain, held until the block ends. Raises OSError, ChainDamagedError."""
     path = chain_file(state, task)
-    with _locked(path):
+    with locked(path):
         _settle(state, path)
         yield Extension(state, path, _place(path))
 
@@ -103,7 +103,7 @@ def retire(state: StateDirectory, task: str, execution_ids: Iterable[str], rule:
     path = chain_file(state, task)
     if not os.path.exists(path):
         return
-    with _locked(path):
+    with locked(path):
         _settle(state, path)
         wanted = set(execution_ids)
         for link in read_links(path):
@@ -132,7 +132,7 @@ def settled_links(state: StateDirectory, task: str) -> list[tuple[Link, bytes]]:
     with contextlib.ExitStack() as held:
         # A copy that somebody audits may lie where nothing can be written, and then nobody else writes either.
         with contextlib.suppress(OSError):
-            held.enter_context(_locked(path, fcntl.LOCK_SH))
+            held.enter_context(locked(path, fcntl.LOCK_SH))
         with open(path, "rb") as file:
             lines = [line for line in file if line.endswith(b"\n")]
         pending = _published(state, path)
@@ -248,14 +248,3 @@ def _published(state: StateDirectory, path: str) -> bytes | None:
 
 def _pending(path: str) -> str:
     return path + ".pending"
-
-
-@contextlib.contextmanager
-def _locked(path: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, how)
-        yield
-    finally:
-        os.close(lock)

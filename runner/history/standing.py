@@ -7,19 +7,17 @@ made under a lock, and the file is replaced whole.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import msgspec
 
-from runner.durable import write_whole
+from runner.durable import locked, write_whole
 from runner.errors import EntryCode
 from runner.history.state import StateDirectory
 from runner.model.entry import Phase
 from runner.model.execution import NOT_BY_A_PERSON, Counters, Report, Trigger
-from runner.model.hashing import sha256_hex
 from runner.model.wire import decode_line, encode_line
 
 _SUFFIX = ".standing.json"
@@ -194,21 +192,14 @@ def update_standing(
 ) -> tuple[Standing, Standing]:
     """Replace a task's standing by what `change` makes of it: (before, after). Durable on return. Raises OSError."""
     path = standing_file(state, task)
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path):
         before = read_standing(state, task)
         after = change(before)
         if after != before:
             write_whole(path, lambda stream: stream.write(encode_line(after) + b"\n"))
         return before, after
-    finally:
-        os.close(lock)
 
 
 def standing_file(state: StateDirectory, task: str) -> str:
     """Where a task's standing lies; the name fits any task's."""
-    name = sha256_hex(task.encode("utf-8", "surrogateescape"))[:32]
-    return os.path.join(state.tasks_folder, name + _SUFFIX)
+    return state.task_file(task, _SUFFIX)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from runner.clock import Clock
 from runner.durable import sync_folder
 from runner.errors import StateUnavailableError, UsageError
+from runner.model.hashing import sha256_hex
 
 _EXECUTION_ID = re.compile(r"[0-9a-f]{12}\Z")
 _ATTEMPTS = 100
@@ -36,8 +37,13 @@ class StateDirectory:
 
     @property
     def tasks_folder(self) -> str:
-        """How each task stands, and what guards know of its last success."""
+        """How each task stands, what guards know of its last success, and which copies are in doubt."""
         return os.path.join(self.path, "tasks")
+
+    def task_file(self, task: str, suffix: str) -> str:
+        """Where a task keeps one of these; the name fits any task's."""
+        name = sha256_hex(task.encode("utf-8", "surrogateescape"))[:32]
+        return os.path.join(self.tasks_folder, name + suffix)
 
     @property
     def cache_folder(self) -> str:

@@ -26,23 +26,31 @@ def both_listings(
     on_source: OnEntries,
     on_destination: OnEntries,
     scans: tuple[Scan, Scan] | None = None,
+    *,
+    reads: bool = False,
 ) -> tuple[Iterator[Found], Iterator[Found]]:
     """The source's entries, with owners as they are to be at the destination, and the destination's.
 
     What the filters hide is listed at the destination only when it is to be deleted. Close both to give up early.
-    `scans` take the place of the locations' own.
+    `scans` take the place of the locations' own. `reads`: content is compared while they are listed.
     """
     descend = None if selection.is_trivial else selection.descend
     descend_destination = None if task.filters.delete_excluded else descend
     holds = endpoints.destination.capabilities
     own = (endpoints.source.scan, endpoints.destination.scan)
     scan_source, scan_destination = scans or own
-    source = _listing(task, endpoints, endpoints.source, scan_source, descend, on_source)
+    reads = reads or task.options.compare is Compare.CHECKSUM
+    source = _listing(endpoints, endpoints.source, scan_source, descend, on_source, reads=reads)
     source = mapped_owners(source, task.options.metadata)
     if endpoints.source.capabilities.file_beside_folder and not holds.file_beside_folder:
         source = one_kind_a_name(source)
     destination = _listing(
-        task, endpoints, endpoints.destination, scan_destination, descend_destination, on_destination
+        endpoints,
+        endpoints.destination,
+        scan_destination,
+        descend_destination,
+        on_destination,
+        reads=reads,
     )
     if holds.case_sensitive:
         return source, destination
@@ -50,20 +58,21 @@ def both_listings(
 
 
 def _listing(
-    task: Task,
     endpoints: Endpoints,
     location: Location,
     scan: Scan,
     descend: Callable[[Entry], bool] | None,
     on_entries: OnEntries,
+    *,
+    reads: bool,
 ) -> Iterator[Found]:
-    # Comparing by checksum reads both locations while they are listed; one thread at a time may use them.
+    # Comparing content reads both locations while they are listed; one thread at a time may use them.
     observer = endpoints.observer
     if not location.capabilities.remote:
         # Drivers of disks tell themselves when they list: asking the time for each entry would cost more than it.
         return inventory(location, descend, on_entries, patience=endpoints.patience, scan=scan)
     listing = inventory(location, descend, patience=endpoints.patience, scan=scan)
-    if task.options.compare is Compare.CHECKSUM:
+    if reads:
         return counted(observed(listing, observer, Activity.LISTING), on_entries)
     # Counted on this side of the border: whoever hears the count need not expect another thread.
     return counted(ahead(listing, observer), on_entries)

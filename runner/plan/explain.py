@@ -44,8 +44,9 @@ _REASONS = {
 class _Watch:
     """Remembers what passed at one path and above it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, doubted: frozenset[str]) -> None:
         self._asked = path
+        self.doubted = path in doubted
         self.path = path.removesuffix("/")
         self._names = (self.path, self.path + "/" if self.path else "")
         self._above = ["", *(path[: end + 1] for end, character in enumerate(self.path) if character == "/")]
@@ -83,7 +84,7 @@ def explain(
     """
     path = path.removeprefix("./").lstrip("/")
     path = "" if path == "." else path
-    watch = _Watch(path)
+    watch = _Watch(path, circumstances.doubted)
     taps = Taps(
         lambda stream: watch.tap("source", stream),
         lambda stream: watch.tap("destination", stream),
@@ -152,7 +153,8 @@ def _source_steps(
     action: Action | None,
 ) -> Iterator[ExplainStep]:
     difference = watch.difference
-    question = f"Does it differ (compare: {task.options.compare.value})?"
+    compared = "content: verification doubted it" if watch.doubted else task.options.compare.value
+    question = f"Does it differ (compare: {compared})?"
     if difference is None or not difference.reasons:
         if destination is None:
             answer = "the task's options leave out entries of this kind"

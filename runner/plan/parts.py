@@ -88,9 +88,9 @@ def scope_of(task: Task, endpoints: Endpoints, selection: Selection) -> Scope:
     )
 
 
-def content_equality(task: Task, endpoints: Endpoints) -> ContentEqual | None:
-    """Reads both sides of a pair, for compare: checksum; None when content is not compared."""
-    if task.options.compare is not Compare.CHECKSUM:
+def content_equality(task: Task, endpoints: Endpoints, *, doubts: bool = False) -> ContentEqual | None:
+    """Reads both sides of a pair, for compare: checksum or where there are doubts; None when content is not compared."""
+    if task.options.compare is not Compare.CHECKSUM and not doubts:
         return None
     algorithm = task.options.digest
     throttle = NoThrottle()

@@ -49,16 +49,20 @@ class Prepared(msgspec.Struct, frozen=True):
     largest: tuple[Action, ...]
     first: tuple[Action, ...]
     planner: Planner
+    still_doubted: frozenset[str] = frozenset()
+    """Files in doubt that the filters left out: nobody has looked at them."""
 
 
 class Circumstances(msgspec.Struct, frozen=True):
-    """What planning is told from outside: settings as plain JSON for the header, the past, accepted guards."""
+    """What planning is told from outside: settings as plain JSON for the header, the past, accepted guards, and files in
+    doubt, which are compared by content."""
 
     described: dict[str, Any]
     past: Past
     accepted: frozenset[str]
     config_file: str
     on_listed: Callable[[int, int], None] = lambda source, destination: None
+    doubted: frozenset[str] = frozenset()
 
 
 def prepare(
@@ -77,7 +81,9 @@ def prepare(
     groups, the writer's spool. Raises LocationUnavailableError when an endpoint was not the same one all the time.
     """
     endpoints.sightings()  # as they are before anything is listed
-    if workers is not None and taps is None and can_be_divided(task, endpoints, selection):
+    # Doubts are few and rare: one walk sees to them.
+    alone = taps is not None or bool(circumstances.doubted)
+    if workers is not None and not alone and can_be_divided(task, endpoints, selection):
         tally = Tally()
         try:
             planner = divided(task, endpoints, selection, circumstances.on_listed, writer, tally, workers)
@@ -107,8 +113,11 @@ def _prepared_in_one_walk(
 
         return hear
 
-    scans = side_by_side(task, endpoints, selection, tally) if taps is None else None
-    source, destination = both_listings(task, endpoints, selection, listed(0), listed(1), scans)
+    doubted = circumstances.doubted
+    scans = side_by_side(task, endpoints, selection, tally) if taps is None and not doubted else None
+    source, destination = both_listings(
+        task, endpoints, selection, listed(0), listed(1), scans, reads=bool(doubted)
+    )
     shares: dict[str, int] = {}
     if task.guards.max_deletions_per_folder != Limit():
         destination = _counted_by_folder(destination, shares)
@@ -117,10 +126,10 @@ def _prepared_in_one_walk(
     merge = Merge(
         source,
         destination,
-        comparison_of(task, endpoints),
+        msgspec.structs.replace(comparison_of(task, endpoints), doubted=doubted),
         scope_of(task, endpoints, selection),
         tally,
-        content_equality(task, endpoints),
+        content_equality(task, endpoints, doubts=bool(doubted)),
     )
     planner = planner_of(task, endpoints, selection, writer, tally)
     for difference in merge.differences():
@@ -129,7 +138,9 @@ def _prepared_in_one_walk(
         planner.feed(difference)
     _note_missing(selection, tally)
     planner.finish()
-    return _concluded(task, endpoints, circumstances, tally, planner, writer, shares)
+    prepared = _concluded(task, endpoints, circumstances, tally, planner, writer, shares)
+    left_out = frozenset(path for path in doubted if not selection.path_decision(path).included)
+    return msgspec.structs.replace(prepared, still_doubted=left_out)
 
 
 def _concluded(

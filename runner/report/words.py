@@ -30,7 +30,7 @@ VERDICT_MEANINGS: dict[Verdict, tuple[str, str]] = {
     Verdict.OK: ("Both sides are equal.", "Nothing to do."),
     Verdict.CHECKSUM_FAILURE: (
         "The destination's content is not the source's.",
-        "Check the medium. A comparison by size and time may not see this: set options.compare to checksum.",
+        "Check the medium. The next run compares its content, whatever compare says, and copies it again.",
     ),
     Verdict.METADATA_FAILURE: (
         "The content is equal, some metadata is not.",
