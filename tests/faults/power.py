@@ -179,7 +179,7 @@ def _stopped(run: Run, case: Case) -> Iterator[bool]:
     with open(reading, encoding="utf-8", errors="replace") as log:
         tracer = subprocess.Popen(
             [
-                *("strace", "-f", "-q", "-o", f"/dev/fd/{writing}"),
+                *("strace", "-f", "-o", f"/dev/fd/{writing}"),
                 *("-e", f"trace={case.call}", "-e", injection, "-p", str(run.pid)),
             ],
             stdin=subprocess.DEVNULL,

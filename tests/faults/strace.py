@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -56,7 +57,12 @@ def traced(run: Run, log: Path, options: Sequence[str]) -> Iterator[subprocess.P
 def await_attached(tracer: subprocess.Popen[str], pid: int) -> None:
     """strace says so itself, before anything else."""
     assert tracer.stderr is not None
-    said = tracer.stderr.readline()
+    watchdog = threading.Timer(TIMEOUT_SECONDS, tracer.kill)
+    watchdog.start()
+    try:
+        said = tracer.stderr.readline()
+    finally:
+        watchdog.cancel()
     if said != f"strace: Process {pid} attached\n":
         raise RuntimeError("strace did not attach: " + said + tracer.stderr.read())
 
