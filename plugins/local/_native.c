@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define INTERFACE 6 /* native.py has the same number: change both when a function takes or gives something else */
+#define INTERFACE 7 /* native.py has the same number: change both when a function takes or gives something else */
 
 #ifndef SYS_listxattrat
 #define SYS_listxattrat 465 /* the same on every architecture, since Linux 6.13 */
@@ -616,7 +616,7 @@ static void took(Watch *watch, int cell)
     watch->at = now;
 }
 
-/* ---- one small file ---------------------------------------------------------------------------------------- */
+/* ---- small files -------------------------------------------------------------------------------------------- */
 
 static int is_name(const char *name)
 {
@@ -647,7 +647,7 @@ typedef struct {
 } Small;
 
 /* 1: the whole file, as it was listed, stands in `content`; 0: it is another one now; -1: errno. */
-static int read_small(int directory, const char *name, const Small *small, Py_buffer *content)
+static int read_small(int directory, const char *name, const Small *small, char *content)
 {
     int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (small->noatime ? O_NOATIME : 0);
     int fd = openat(directory, name, flags), result = -1;
@@ -660,7 +660,7 @@ static int read_small(int directory, const char *name, const Small *small, Py_bu
         result = 0;
         if (S_ISREG(before.st_mode) && before.st_size == small->size && nanoseconds(before.st_mtim) == small->mtime &&
             strcmp(known, small->version) == 0) {
-            ssize_t got = pread(fd, content->buf, (size_t)small->size + 1, 0);
+            ssize_t got = pread(fd, content, (size_t)small->size + 1, 0);
             if (got < 0 || fstat(fd, &after) < 0)
                 result = -1;
             else
@@ -701,7 +701,7 @@ static int publish_small(int fd, int directory, const char *name, const Small *s
 
 /* 1: an unnamed file got content and all metadata, was read back and found equal, flushed when that is wanted, and has
    its name now; 0 or -1 with errno: nothing is left. */
-static int write_small(int directory, const char *name, const Small *small, Py_buffer *content, Py_buffer *check,
+static int write_small(int directory, const char *name, const Small *small, const char *content, char *check,
                        Watch *watch)
 {
     int fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_NOATIME | O_CLOEXEC, 0600), result = -1;
@@ -711,15 +711,15 @@ static int write_small(int directory, const char *name, const Small *small, Py_b
     /* Nobody has read it yet: its access time says nothing. */
     struct timespec times[2] = {timespec_of(small->new_mtime), timespec_of(small->new_mtime)};
     size_t size = (size_t)small->size;
-    ssize_t wrote = size ? pwrite(fd, content->buf, size, 0) : 0;
+    ssize_t wrote = size ? pwrite(fd, content, size, 0) : 0;
     if (wrote >= 0 && fstat(fd, &facts) == 0 &&
         ((facts.st_uid == small->uid && facts.st_gid == small->gid) || fchown(fd, small->uid, small->gid) == 0) &&
         fchmod(fd, small->mode) == 0 && futimens(fd, times) == 0) {
         took(watch, CELL_WRITING);
-        ssize_t got = size ? pread(fd, check->buf, size + 1, 0) : 0;
+        ssize_t got = size ? pread(fd, check, size + 1, 0) : 0;
         if (got >= 0)
             result = 0;
-        int equal = wrote == small->size && got == small->size && memcmp(content->buf, check->buf, size) == 0;
+        int equal = wrote == small->size && got == small->size && memcmp(content, check, size) == 0;
         took(watch, CELL_VERIFYING);
         if (equal)
             result = !small->flush || fsync(fd) == 0 ? publish_small(fd, directory, name, small) : -1;
@@ -730,56 +730,106 @@ static int write_small(int directory, const char *name, const Small *small, Py_b
     return result;
 }
 
-/* copy_small(source, target, name, size, mtime_ns, version, noatime, mode, uid, gid, new_mtime_ns, flush, replaced,
-   temporary, content, check, cells) -> whether the copy has its name now. Both buffers have a byte to spare; `content` holds the file. `cells`
-   (None, or writable) are told what took time. OSError. */
+/* What one call does, and how long each part of it took. */
+#define AT_ONCE 256
+
+typedef struct {
+    PyObject *names[AT_ONCE]; /* bytes, one reference each */
+    uint64_t took[AT_ONCE];
+    Py_ssize_t count, done;
+} Run;
+
+static void forget(Run *run)
+{
+    for (Py_ssize_t index = 0; index < run->count; index++)
+        Py_DECREF(run->names[index]);
+}
+
+static PyObject *told(Run *run)
+{
+    PyObject *list = PyList_New(run->done);
+    for (Py_ssize_t index = 0; list != NULL && index < run->done; index++) {
+        PyObject *number = PyLong_FromUnsignedLongLong(run->took[index]);
+        if (number == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, index, number);
+    }
+    return list;
+}
+
+/* copy_small(source, target, rows, noatime, flush, content, check, cells) -> nanoseconds of each file that has its name now:
+   those of `rows` from the first to the one before that which is left. A row is (name, size, mtime_ns, version, mode, uid, gid,
+   new_mtime_ns, replaced, temporary). `content` holds the files, one after another, and a byte to spare, as `check` does for
+   the largest. `cells` (None, or writable) are told what took time. */
 static PyObject *native_copy_small(PyObject *module, PyObject *arguments)
 {
-    int source, target, result = 0, number = 0;
-    PyObject *name;
-    Small small;
+    int source, target, noatime, flush;
+    PyObject *rows, *cells, *answer = NULL;
     Py_buffer content, check, times = {0};
-    PyObject *cells;
+    Run run = {.count = 0, .done = 0};
+    Small smalls[AT_ONCE];
     Watch watch = {NULL, 0};
-    if (!PyArg_ParseTuple(arguments, "iiO&LLspIIILpzzw*w*O:copy_small", &source, &target, PyUnicode_FSConverter, &name,
-                          &small.size, &small.mtime, &small.version, &small.noatime, &small.mode, &small.uid,
-                          &small.gid, &small.new_mtime, &small.flush, &small.replaced, &small.temporary, &content, &check,
-                          &cells))
+    if (!PyArg_ParseTuple(arguments, "iiO!ppw*w*O:copy_small", &source, &target, &PyTuple_Type, &rows, &noatime, &flush,
+                          &content, &check, &cells))
         return NULL;
-    if (cells != Py_None) {
-        if (PyObject_GetBuffer(cells, &times, PyBUF_WRITABLE) < 0) {
-            Py_DECREF(name);
-            PyBuffer_Release(&content);
-            PyBuffer_Release(&check);
-            return NULL;
+    long long room = content.len - 1;
+    Py_ssize_t count = PyTuple_GET_SIZE(rows);
+    for (; run.count < count && run.count < AT_ONCE; run.count++) {
+        Small *small = &smalls[run.count];
+        PyObject *row = PyTuple_GET_ITEM(rows, run.count);
+        if (!PyTuple_Check(row)) {
+            PyErr_SetString(PyExc_TypeError, "a row has to be a tuple");
+            goto failed;
         }
-        if (times.len >= (Py_ssize_t)(CELLS * sizeof(uint64_t)) && (uintptr_t)times.buf % sizeof(uint64_t) == 0)
-            watch = (Watch){times.buf, instant()};
+        if (!PyArg_ParseTuple(row, "O&LLsIIILzz:copy_small", PyUnicode_FSConverter, &run.names[run.count], &small->size,
+                              &small->mtime, &small->version, &small->mode, &small->uid, &small->gid, &small->new_mtime,
+                              &small->replaced, &small->temporary))
+            goto failed;
+        small->noatime = noatime;
+        small->flush = flush;
+        if (!is_name(PyBytes_AS_STRING(run.names[run.count])) || small->size < 0 || small->size > room ||
+            small->size >= check.len ||
+            (small->replaced != NULL && (small->temporary == NULL || !is_name(small->temporary)))) {
+            Py_DECREF(run.names[run.count]);
+            break;
+        }
+        room -= small->size;
     }
-    const char *text = PyBytes_AS_STRING(name);
-    if (is_name(text) && small.size >= 0 && content.len > small.size && check.len > small.size &&
-        (small.replaced == NULL || (small.temporary != NULL && is_name(small.temporary)))) {
-        Py_BEGIN_ALLOW_THREADS
-        result = read_small(source, text, &small, &content);
-        number = errno;
+    if (cells != Py_None) {
+        if (PyObject_GetBuffer(cells, &times, PyBUF_WRITABLE) < 0)
+            goto failed;
+        if (times.len >= (Py_ssize_t)(CELLS * sizeof(uint64_t)) && (uintptr_t)times.buf % sizeof(uint64_t) == 0)
+            watch.cells = times.buf;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    char *place = content.buf;
+    uint64_t began = watch.at = instant();
+    while (run.done < run.count) {
+        Small *small = &smalls[run.done];
+        const char *name = PyBytes_AS_STRING(run.names[run.done]);
+        int result = read_small(source, name, small, place);
         took(&watch, CELL_READING);
         if (result > 0) {
-            result = write_small(target, text, &small, &content, &check, &watch);
-            number = errno;
+            result = write_small(target, name, small, place, check.buf, &watch);
             took(&watch, CELL_WRITING);
         }
-        Py_END_ALLOW_THREADS
+        if (result <= 0)
+            break;
+        place += small->size;
+        uint64_t now = watch.cells == NULL ? instant() : watch.at;
+        run.took[run.done++] = now - began;
+        began = now;
     }
-    Py_DECREF(name);
+    Py_END_ALLOW_THREADS
+    answer = told(&run);
+failed:
+    forget(&run);
     PyBuffer_Release(&content);
     PyBuffer_Release(&check);
     if (times.obj != NULL)
         PyBuffer_Release(&times);
-    if (result < 0) {
-        errno = number;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return PyBool_FromLong(result);
+    return answer;
 }
 
 static int has_extended(int fd)
@@ -846,39 +896,63 @@ static PyObject *native_read_expected(PyObject *module, PyObject *arguments)
     return PyBool_FromLong(result);
 }
 
-/* remove_file(directory, name, version, source, path) -> whether exactly that file, which was listed with this version, is
-   gone now. Only while nothing stands at `path` below the directory `source`. Raises OSError. */
-static PyObject *native_remove_file(PyObject *module, PyObject *arguments)
+/* remove_files(directory, source, folder, rows) -> nanoseconds of each file that is gone now: those of `rows` from the first to
+   the one before that which is left. A row is (name, version); exactly the file that was listed with this version goes, and
+   only while nothing stands at its path, `folder` and its name, below the directory `source`. */
+static PyObject *native_remove_files(PyObject *module, PyObject *arguments)
 {
-    int directory, source, result = 0, number = 0;
-    PyObject *name, *path;
-    const char *version;
-    if (!PyArg_ParseTuple(arguments, "iO&siO&:remove_file", &directory, PyUnicode_FSConverter, &name, &version, &source,
-                          PyUnicode_FSConverter, &path))
+    int directory, source;
+    PyObject *folder, *rows, *answer = NULL;
+    Run run = {.count = 0, .done = 0};
+    const char *versions[AT_ONCE];
+    if (!PyArg_ParseTuple(arguments, "iiO&O!:remove_files", &directory, &source, PyUnicode_FSConverter, &folder,
+                          &PyTuple_Type, &rows))
         return NULL;
-    const char *text = PyBytes_AS_STRING(name), *counterpart = PyBytes_AS_STRING(path);
-    if (is_name(text) && counterpart[0] != '\0' && counterpart[0] != '/') {
-        Py_BEGIN_ALLOW_THREADS
+    size_t above = (size_t)PyBytes_GET_SIZE(folder);
+    char *path = above < PATH_MAX && PyBytes_AS_STRING(folder)[0] != '/' ? malloc(above + NAME_MAX + 2) : NULL;
+    Py_ssize_t count = PyTuple_GET_SIZE(rows);
+    for (; run.count < count && run.count < AT_ONCE; run.count++) {
+        PyObject *row = PyTuple_GET_ITEM(rows, run.count);
+        if (!PyTuple_Check(row)) {
+            PyErr_SetString(PyExc_TypeError, "a row has to be a tuple");
+            goto failed;
+        }
+        if (!PyArg_ParseTuple(row, "O&s:remove_files", PyUnicode_FSConverter, &run.names[run.count],
+                              &versions[run.count]))
+            goto failed;
+        if (path == NULL || !is_name(PyBytes_AS_STRING(run.names[run.count])) ||
+            PyBytes_GET_SIZE(run.names[run.count]) > NAME_MAX) {
+            Py_DECREF(run.names[run.count]);
+            break;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    uint64_t began = instant();
+    if (path != NULL)
+        memcpy(path, PyBytes_AS_STRING(folder), above);
+    while (run.done < run.count) {
+        const char *name = PyBytes_AS_STRING(run.names[run.done]);
         struct stat facts;
         char known[64];
+        strcpy(path + above, name);
         /* Links on the way may be followed here: whatever is found, wherever, nothing is removed. */
-        int absent = fstatat(source, counterpart, &facts, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
-        result = absent ? fstatat(directory, text, &facts, AT_SYMLINK_NOFOLLOW) : 0;
-        if (absent && result == 0) {
-            version_text(known, sizeof(known), &facts);
-            if (!S_ISDIR(facts.st_mode) && strcmp(known, version) == 0)
-                result = unlinkat(directory, text, 0) == 0 ? 1 : -1;
-        }
-        number = errno;
-        Py_END_ALLOW_THREADS
+        if (fstatat(source, path, &facts, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT ||
+            fstatat(directory, name, &facts, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(facts.st_mode))
+            break;
+        version_text(known, sizeof(known), &facts);
+        if (strcmp(known, versions[run.done]) != 0 || unlinkat(directory, name, 0) < 0)
+            break;
+        uint64_t now = instant();
+        run.took[run.done++] = now - began;
+        began = now;
     }
-    Py_DECREF(name);
-    Py_DECREF(path);
-    if (result < 0) {
-        errno = number;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return PyBool_FromLong(result);
+    Py_END_ALLOW_THREADS
+    answer = told(&run);
+failed:
+    forget(&run);
+    free(path);
+    Py_DECREF(folder);
+    return answer;
 }
 
 /* ---- one folder -------------------------------------------------------------------------------------------- */
@@ -997,7 +1071,7 @@ static PyMethodDef functions[] = {
     {"settle", native_settle, METH_VARARGS, NULL},
     {"copy_small", native_copy_small, METH_VARARGS, NULL},
     {"read_expected", native_read_expected, METH_VARARGS, NULL},
-    {"remove_file", native_remove_file, METH_VARARGS, NULL},
+    {"remove_files", native_remove_files, METH_VARARGS, NULL},
     {"make_folder", native_make_folder, METH_VARARGS, NULL},
     {"finish_folder", native_finish_folder, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

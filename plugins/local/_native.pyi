@@ -42,39 +42,38 @@ def settle(
     files of up to 8 MiB with COMPARE_CONTENT, until 256 MiB were read: larger ones and what comes then are not settled.
     """
 
+SmallFile = tuple[str, int, int, str, int, int, int, int, str | None, str | None]
+"""(name, size, mtime_ns, version, mode, uid, gid, new_mtime_ns, replaced, temporary).
+
+With `replaced`, an ordinary file of that version has to stand there, and makes room in one step; `temporary` is a name that
+nobody else uses. Without, nothing may stand there.
+"""
+
 def copy_small(
     source: int,
     target: int,
-    name: str,
-    size: int,
-    mtime_ns: int,
-    version: str,
+    rows: tuple[SmallFile, ...],
     noatime: bool,
-    mode: int,
-    uid: int,
-    gid: int,
-    new_mtime_ns: int,
     flush: bool,
-    replaced: str | None,
-    temporary: str | None,
     content: memoryview,
     check: memoryview,
     cells: Cells | None,
     /,
-) -> bool:
-    """Whether the file `name` in the directory `target` is now what the file of that name in `source` was listed as.
+) -> list[int]:
+    """Make files of the directory `target` what the files of their names in `source` were listed as, in this order.
 
-    With `replaced`, an ordinary file of that version has to stand there, and makes room in one step; `temporary` is a name
-    that nobody else uses. Without, nothing may stand there.
-
-    It has content and metadata, was read back and compared (and flushed to the disk when `flush`) before it got its
-    name. `content` holds the file then; both buffers are longer than it. `cells` are an observer's, a buffer. False, or
-    OSError: nothing is there.
+    The nanoseconds that each took which is so now: the first of the others, and all after it, are left to another way.
+    A file has content and metadata, was read back and compared (and flushed to the disk when `flush`) before it gets its
+    name; of one that is left nothing is there. `content` holds the files then, one after another; it is longer than all, and
+    `check` longer than each: what does not fit is left. `cells` are an observer's, a buffer.
     """
 
-def remove_file(directory: int, name: str, version: str, source: int, path: str, /) -> bool:
-    """Whether exactly that entry, no folder, which was listed with this version, is gone now. False: it is another one, or
-    something stands at `path` below the directory `source`. Raises OSError."""
+def remove_files(directory: int, source: int, folder: str, rows: tuple[tuple[str, str], ...], /) -> list[int]:
+    """Remove (name, version) in this order: exactly the entries, no folders, that were listed so, while nothing stands at
+    their paths (`folder` with its slash, and the name) below the directory `source`.
+
+    The nanoseconds that each took which is gone now; the first of the others, and all after it, are left.
+    """
 
 def read_expected(
     directory: int,

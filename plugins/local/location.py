@@ -21,6 +21,7 @@ from runner.locations.protocol import (
     OpenSettings,
     QuickCheck,
     QuickCopy,
+    QuickRemove,
     Scan,
     Space,
     Throttle,
@@ -273,7 +274,7 @@ class LocalLocation:
 
     # RemovesQuickly
 
-    def quick_remove(self, source: Location) -> Callable[[Entry], bool] | None:
+    def quick_remove(self, source: Location) -> QuickRemove | None:
         if (
             native is None
             or self._sync_folders

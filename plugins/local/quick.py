@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import xxhash
 
 from runner.clock import monotonic_ns
 from runner.errors import RunnerError
 from runner.locations.observer import SINCE, Cells, spent
-from runner.locations.protocol import OpenSettings, Throttle, Written
+from runner.locations.protocol import OpenSettings, QuickDone, QuickFile, Throttle, Written
 from runner.model.activity import Activity
 from runner.model.entry import Attributes, Entry, Kind
 from runner.model.task import DigestAlgorithm, Durability, Integrity
@@ -27,15 +29,16 @@ from .names import TemporaryNames
 from .native import native
 from .syscalls import Syscalls
 
+if TYPE_CHECKING:
+    from ._native import SmallFile
+
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _REGULAR = 0o100000
 _TYPE_BITS = 0o170000
 _SPECIAL_BITS = 0o7000
-_LOOK_AGAIN_AFTER = 32
+LOOK_AGAIN_AFTER = 32
 # Needed for every file: a member costs five times as much to look up through its class.
 _FILE = Kind.FILE
-MEASURED = 16
-"""One of so many small files tells how long hashing or a removal takes: asking the time for each would take as long."""
 _DEFAULT_ACL = "system.posix_acl_default"
 
 
@@ -91,36 +94,109 @@ class QuickCopier:
         self._plain_folder = False
 
     def copy(
-        self, source: Handles, throttle: Throttle, noatime: int, entry: Entry, replaces: Entry | None
-    ) -> Written | None:
-        """The result, or None when this file is not for here. `noatime` is O_NOATIME where it is allowed."""
-        if replaces is not None and (
-            native is None or replaces.kind is not _FILE or replaces.version is None
-        ):
-            return None
-        size, mtime_ns, attributes = entry.size_bytes, entry.mtime_ns, entry.attributes
-        if (
-            size is None
-            or mtime_ns is None
-            or attributes is None
-            or entry.version is None
-            or entry.allocated_bytes is not None
-            or not _is_small_and_plain(entry, attributes)
-            or attributes.atime_ns is not None
-        ):
-            return None
-        path = entry.path
-        cut = path.rfind("/") + 1
-        folder, name = path[:cut], path[cut:]
+        self, source: Handles, throttle: Throttle, noatime: int, files: Sequence[QuickFile]
+    ) -> list[QuickDone]:
+        """What was copied, from the first file on: see `CopiesQuickly`. `noatime` is O_NOATIME where it is allowed."""
+        path = files[0][0].path
+        folder = path[: path.rfind("/") + 1]
         source_fd = source.cached(folder)
         if source_fd is None:
             source_fd = _opened(source, folder)
-        target_fd = self._target(folder)
-        if source_fd is None or target_fd is None or name in ("", ".", ".."):
+        target_fd = self._target(folder, len(files))
+        if source_fd is None or target_fd is None:
+            return []
+        if native is None:
+            return self._uncompiled(source_fd, target_fd, len(folder), throttle, noatime, files)
+        rows = []
+        total = 0
+        for entry, replaces in files:
+            row = self._row(entry, replaces, len(folder))
+            if row is None or total + row[1] > SMALL_BYTES:
+                break
+            total += row[1]
+            rows.append(row)
+        if not rows:
+            return []
+        throttle.take(total)
+        return self._compiled(source_fd, target_fd, tuple(rows), noatime)
+
+    def _row(self, entry: Entry, replaces: Entry | None, cut: int) -> SmallFile | None:
+        """A file as the compiled module takes it; None when it is not for here."""
+        attributes, size, mtime_ns, version = (
+            entry.attributes,
+            entry.size_bytes,
+            entry.mtime_ns,
+            entry.version,
+        )
+        if (
+            size is None
+            or mtime_ns is None
+            or version is None
+            or entry.allocated_bytes is not None
+            or attributes is None
+            or attributes.atime_ns is not None
+            or not _is_small_and_plain(entry, attributes)
+        ):
             return None
-        throttle.take(size)
-        if native is not None:
-            return self._compiled(source_fd, target_fd, name, entry, noatime, replaces)
+        mode, uid, gid = attributes.mode, attributes.uid, attributes.gid
+        assert mode is not None and uid is not None and gid is not None
+        replaced = temporary = None
+        if replaces is not None:
+            if replaces.kind is not _FILE or replaces.version is None:
+                return None
+            replaced, temporary = replaces.version, self._names.next()
+        return entry.path[cut:], size, mtime_ns, version, mode, uid, gid, mtime_ns, replaced, temporary
+
+    def _compiled(
+        self, source_fd: int, target_fd: int, rows: tuple[SmallFile, ...], noatime: int
+    ) -> list[QuickDone]:
+        """All of them in one call."""
+        assert native is not None
+        content, check = self._compiled_buffers
+        took: list[int] = native.copy_small(
+            source_fd, target_fd, rows, noatime, self._flush, content, check, self._cells
+        )
+        began = monotonic_ns()
+        done = []
+        end = 0
+        for row, nanoseconds in zip(rows, took, strict=False):
+            start, end = end, end + row[1]
+            digest = "xxh3_128:" + xxhash.xxh3_128_hexdigest(content[start:end])
+            done.append((Written(row[1], digest), nanoseconds / 1e9))
+        if self._cells is not None:
+            elapsed = monotonic_ns() - began
+            self._cells[Activity.HASHING] += elapsed
+            self._cells[SINCE] += elapsed
+        return done
+
+    def _uncompiled(
+        self,
+        source_fd: int,
+        target_fd: int,
+        cut: int,
+        throttle: Throttle,
+        noatime: int,
+        files: Sequence[QuickFile],
+    ) -> list[QuickDone]:
+        """The same, call by call. What replaces something is not for here."""
+        done: list[QuickDone] = []
+        for entry, replaces in files:
+            row = self._row(entry, None, cut) if replaces is None else None
+            if row is None or row[0] in ("", ".", ".."):
+                break
+            throttle.take(row[1])
+            began = monotonic_ns()
+            written = self._copied(source_fd, target_fd, row[0], entry, noatime)
+            if written is None:
+                break
+            done.append((written, (monotonic_ns() - began) / 1e9))
+        return done
+
+    def _copied(
+        self, source_fd: int, target_fd: int, name: str, entry: Entry, noatime: int
+    ) -> Written | None:
+        size, mtime_ns, attributes = entry.size_bytes, entry.mtime_ns, entry.attributes
+        assert size is not None and mtime_ns is not None and attributes is not None
         view = self._buffers.take()
         try:
             with spent(self._observer, Activity.READING):
@@ -136,46 +212,6 @@ class QuickCopier:
         finally:
             self._buffers.give_back(view)
         return Written(size, f"xxh3_128:{digest}")
-
-    def _compiled(
-        self, source_fd: int, target_fd: int, name: str, entry: Entry, noatime: int, replaces: Entry | None
-    ) -> Written | None:
-        """The same in one call."""
-        size, attributes = entry.size_bytes, entry.attributes
-        assert native is not None and attributes is not None
-        content, check = self._compiled_buffers
-        try:
-            if not native.copy_small(
-                source_fd,
-                target_fd,
-                name,
-                size,
-                entry.mtime_ns,
-                entry.version,
-                noatime,
-                attributes.mode,
-                attributes.uid,
-                attributes.gid,
-                entry.mtime_ns,
-                self._flush,
-                None if replaces is None else replaces.version,
-                None if replaces is None else self._names.next(),
-                content,
-                check,
-                self._cells,
-            ):
-                return None
-        except OSError:
-            return None
-        if self._uses_left % MEASURED:
-            return Written(size or 0, "xxh3_128:" + xxhash.xxh3_128_hexdigest(content[:size]))
-        began = monotonic_ns()
-        digest = xxhash.xxh3_128_hexdigest(content[:size])
-        if self._cells is not None:
-            took = (monotonic_ns() - began) * MEASURED
-            self._cells[Activity.HASHING] += took
-            self._cells[SINCE] += took
-        return Written(size or 0, "xxh3_128:" + digest)
 
     def _write(
         self,
@@ -212,18 +248,18 @@ class QuickCopier:
             os.close(fd)
         return True
 
-    def _target(self, folder: str) -> int | None:
+    def _target(self, folder: str, files: int) -> int | None:
         """The destination's folder, if it is there, looked at lately, and hands down no ACL or group."""
-        if folder != self._folder or self._uses_left == 0:
+        if folder != self._folder or self._uses_left <= 0:
             self._folder = None
             fd = _opened(self._handles, folder)
             if fd is None:
                 return None
             self._plain_folder = not _hands_down(fd)
-            self._folder, self._uses_left, self._owner = folder, _LOOK_AGAIN_AFTER, None
+            self._folder, self._uses_left, self._owner = folder, LOOK_AGAIN_AFTER, None
         if not self._plain_folder:
             return None
-        self._uses_left -= 1
+        self._uses_left -= files
         return self._handles.cached(folder)
 
     @staticmethod
@@ -264,13 +300,13 @@ class FolderAtHand:
         self._folder: str | None = None
         self._uses_left = 0
 
-    def handle(self, folder: str) -> int | None:
-        if folder != self._folder or self._uses_left == 0:
+    def handle(self, folder: str, uses: int = 1) -> int | None:
+        if folder != self._folder or self._uses_left <= 0:
             self._folder = None
             if _opened(self._handles, folder) is None:
                 return None
-            self._folder, self._uses_left = folder, _LOOK_AGAIN_AFTER
-        self._uses_left -= 1
+            self._folder, self._uses_left = folder, LOOK_AGAIN_AFTER
+        self._uses_left -= uses
         return self._handles.cached(folder)
 
 
@@ -301,31 +337,27 @@ class QuickRemover:
         self._source = source
         self._at_hand = FolderAtHand(handles)
         self._cells = cells
-        self._calls = 0
 
-    def remove(self, entry: Entry) -> bool:
-        """Whether the entry is gone now; False when it is not for here, and nothing was done."""
+    def remove(self, entries: Sequence[Entry]) -> list[float]:
+        """The seconds that each took which is gone now, from the first on: see `RemovesQuickly`."""
         assert native is not None
-        path, version = entry.path, entry.version
-        if version is None or entry.kind is Kind.DIRECTORY:
-            return False
+        path = entries[0].path
         cut = path.rfind("/") + 1
-        fd, source_fd = self._at_hand.handle(path[:cut]), self._source.root_fd
-        if fd is None or source_fd is None:
-            return False
-        self._calls += 1
-        began = 0 if self._cells is None or self._calls % MEASURED else monotonic_ns()
-        try:
-            gone: bool = native.remove_file(fd, path[cut:], version, source_fd, path)
-            return gone
-        except OSError:
-            # Whatever it was, the general way meets it again and says it precisely.
-            return False
-        finally:
-            if began and self._cells is not None:
-                took = (monotonic_ns() - began) * MEASURED
-                self._cells[Activity.WRITING] += took
-                self._cells[SINCE] += took
+        folder = path[:cut]
+        rows = []
+        for entry in entries:
+            if entry.version is None or entry.kind is Kind.DIRECTORY:
+                break
+            rows.append((entry.path[cut:], entry.version))
+        fd, source_fd = self._at_hand.handle(folder, len(entries)), self._source.root_fd
+        if fd is None or source_fd is None or not rows:
+            return []
+        took: list[int] = native.remove_files(fd, source_fd, folder, tuple(rows))
+        if self._cells is not None:
+            elapsed = sum(took)
+            self._cells[Activity.WRITING] += elapsed
+            self._cells[SINCE] += elapsed
+        return [nanoseconds / 1e9 for nanoseconds in took]
 
 
 class QuickChecker:

@@ -205,9 +205,19 @@ class CopiesFrom(Protocol):
         ...
 
 
-QuickCopy = Callable[[Entry, Entry | None], Written | None]
-"""(file of the source, what it replaces): copies one file; None, and nothing done, when `copy` has to do it. Raises
-EntryError(CANCELLED) only."""
+QuickFile = tuple[Entry, Entry | None]
+"""A file of the source, and what it replaces."""
+QuickDone = tuple[Written, float]
+"""What was written, and the seconds it took."""
+QuickCopy = Callable[[Sequence[QuickFile]], Sequence[QuickDone]]
+"""Copies files of one folder, in their order, as far as it goes: of the first that it does not tell of, and of all after
+it, nothing was done. That one is for `copy`, which says what is the matter. Raises EntryError(CANCELLED) only."""
+QuickRemove = Callable[[Sequence[Entry]], Sequence[float]]
+"""Removes files of one folder in the same way; the seconds that each took."""
+QUICK_AT_ONCE = 32
+"""So many files are handed over together at most, so that nobody who wants to stop has to wait."""
+QUICK_BYTES = 256 << 10
+"""So much content together, unless one file has more."""
 
 
 @runtime_checkable
@@ -284,9 +294,9 @@ Scan = Callable[[str, Callable[[Entry], bool] | None], Iterator[Entry | Problem]
 class RemovesQuickly(Protocol):
     """Role: a short way for the most frequent case."""
 
-    def quick_remove(self, source: Location) -> Callable[[Entry], bool] | None:
-        """A function of the same effect as `remove` for what is as it was listed while `source` has nothing at its path;
-        its False: nothing was done, and it has to be looked at. None when there is no such way beside that source."""
+    def quick_remove(self, source: Location) -> QuickRemove | None:
+        """Of the same effect as `remove` for what is as it was listed while `source` has nothing at its path. None when
+        there is no such way beside that source."""
         ...
 
 

@@ -7,7 +7,7 @@ A text value that is not valid UTF-8 (surrogateescape) is written twice: `path` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -26,6 +26,14 @@ def encode_line(value: object) -> bytes:
         return _ENCODER.encode(value)
     except UnicodeEncodeError:
         return _ENCODER.encode(to_json_value(value))
+
+
+def encode_lines(values: Sequence[object]) -> bytes:
+    """What `encode_line` makes of each, and a newline after each, in half the time."""
+    try:
+        return _ENCODER.encode_lines(values)
+    except UnicodeEncodeError:
+        return b"".join(encode_line(value) + b"\n" for value in values)
 
 
 def decode_line(line: bytes, into: type[T]) -> T:

@@ -13,7 +13,7 @@ from runner.errors import EntryCode, EntryError
 from runner.model.action import Action, ActionKind, Outcome, OutcomeStatus
 from runner.model.entry import Kind, Phase, Problem
 from runner.model.execution import Counts
-from runner.model.wire import decode_line, decoder_of, encode_line
+from runner.model.wire import decode_line, decode_lines, encode_line, encode_lines
 from runner.transfer.perform import Performer
 
 # Asked of every action: a member costs five times as much to look up through its class.
@@ -119,26 +119,23 @@ def perform_batch(performer: Performer, stopping: Callable[[], bool], request: b
     if performer.copies_many:
         return _perform_in_bulk(performer, stopping, request)
     builder = SummaryBuilder()
-    lines: list[bytes] = []
+    outcomes: list[Outcome] = []
     aborted = False
-    monotonic = performer.clock.monotonic
-    decode = decoder_of(request, Action)
-    began = monotonic()
-    for line in request.splitlines():
-        action = decode(line)
+    actions = decode_lines(request, Action)
+    while (place := len(outcomes)) < len(actions):
+        action = actions[place]
         if aborted or stopping():
-            outcome = cancelled_outcome(action)
-        else:
-            try:
-                outcome = performer.perform_quickly(action, began) or performer.perform(action)
-            except Exception as error:  # a defect must cost one path, not the execution
-                outcome = _defect(action, error)
-            if outcome.problem is not None and outcome.problem.code in ABORTING:
-                aborted = True
+            outcomes.append(cancelled_outcome(action))
+            continue
+        try:
+            outcomes += performer.perform_quickly(actions, place) or [performer.perform(action)]
+        except Exception as error:  # a defect must cost one path, not the execution
+            outcomes.append(_defect(action, error))
+        problem = outcomes[-1].problem
+        aborted = problem is not None and problem.code in ABORTING
+    for action, outcome in zip(actions, outcomes, strict=True):
         builder.add(action, outcome)
-        lines.append(encode_line(outcome))
-        began = monotonic()
-    return b"\n".join([encode_line(builder.summary()), *lines]) + b"\n"
+    return encode_line(builder.summary()) + b"\n" + encode_lines(outcomes)
 
 
 def _perform_in_bulk(performer: Performer, stopping: Callable[[], bool], request: bytes) -> bytes:

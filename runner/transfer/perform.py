@@ -15,12 +15,9 @@ from runner.locations.patience import LONGEST_PAUSE_SECONDS
 from runner.locations.protocol import (
     CopiesFrom,
     CopiesMany,
-    CopiesQuickly,
     Copying,
-    FoldersQuickly,
     Linking,
     Location,
-    RemovesQuickly,
     Renames,
     SetsAttributes,
     Throttle,
@@ -33,14 +30,7 @@ from runner.model.entry import Attributes, Entry, Kind, Phase, Problem
 from runner.transfer.deletion import Event, Stage, Step, decide
 from runner.transfer.expect import is_already_done, is_as_expected
 from runner.transfer.quarantine import quarantine_path
-
-# Asked of every action: a member costs five times as much to look up through its class.
-_COPY = ActionKind.COPY
-_REPLACE = ActionKind.REPLACE
-_DELETE = ActionKind.DELETE
-_CREATE_DIRECTORY = ActionKind.CREATE_DIRECTORY
-_SET_ATTRIBUTES = ActionKind.SET_ATTRIBUTES
-_DIRECTORY = Kind.DIRECTORY
+from runner.transfer.quickly import Quickly
 
 RESTRICTED = Attributes(mode=0o700)
 NOTHING_WRITTEN = Written()
@@ -93,19 +83,7 @@ class Performer:
         self._copies = (
             destination if isinstance(destination, CopiesFrom) and destination.copies_from(source) else None
         )
-        self._quick_remove = (
-            destination.quick_remove(source) if isinstance(destination, RemovesQuickly) else None
-        )
-        self._quick_copy = (
-            destination.quick_copy(source, throttle)
-            if isinstance(destination, CopiesQuickly) and self._copies is not None and settings.sets_mtime
-            else None
-        )
-        self._quick_folders = (
-            destination.quick_folders(source)
-            if isinstance(destination, FoldersQuickly) and settings.sets_mtime
-            else None
-        )
+        self._quickly = Quickly(source, destination, throttle, clock, agent, sets_mtime=settings.sets_mtime)
         self._many = (
             destination
             if isinstance(destination, CopiesMany) and destination.copies_many_from(source)
@@ -125,36 +103,15 @@ class Performer:
             ActionKind.QUARANTINE: self._quarantine,
         }
 
-    def perform_quickly(self, action: Action, began: float) -> Outcome | None:
-        """The outcome of a first attempt the short way, where there is one: of the copy of a file, the removal of what
-        is no folder, the making and finishing of a folder.
+    def perform_quickly(self, actions: Sequence[Action], place: int) -> list[Outcome]:
+        """Outcomes of first attempts the short way, of the actions from `place` on: as many as went well together.
 
-        None: `perform` has to do it, from its start. `began`: a monotonic time.
+        []: `perform` has to do the first of them, from its start.
         """
-        kind = action.kind
-        written: Written | None = None
-        if kind is _COPY or kind is _REPLACE:
-            if self._quick_copy is not None and action.source is not None:
-                try:
-                    written = self._quick_copy(action.source, action.destination)
-                except EntryError:
-                    return None
-        elif kind is _DELETE and self._quick_remove is not None and action.destination is not None:
-            written = NOTHING_WRITTEN if self._quick_remove(action.destination) else None
-        elif self._quick_folders is not None and action.source is not None:
-            if kind is _CREATE_DIRECTORY:
-                if action.destination is None and self._quick_folders.make(action.source):
-                    written = NOTHING_WRITTEN
-            elif (
-                kind is _SET_ATTRIBUTES
-                and action.source.kind is _DIRECTORY
-                and self._quick_folders.finish(action.source)
-            ):
-                written = NOTHING_WRITTEN
-        if written is None:
-            return None
-        self._silent_actions = 0
-        return self._outcome(action, began, 1, OutcomeStatus.DONE, written=written)
+        outcomes = self._quickly.outcomes(actions, place)
+        if outcomes:
+            self._silent_actions = 0
+        return outcomes
 
     @property
     def copies_many(self) -> bool:

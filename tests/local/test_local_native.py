@@ -102,12 +102,11 @@ def test_a_copy_takes_plain_names_only(tmp_path: Path, name: str) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         buffers = memoryview(bytearray(100)), memoryview(bytearray(100))
-        done = native.copy_small(
-            fd, fd, name, 1, 0, "0:0", False, 0o600, 0, 0, 0, False, None, None, *buffers, None
-        )
+        row = (name, 1, 0, "0:0", 0o600, 0, 0, 0, None, None)
+        done = native.copy_small(fd, fd, (row,), False, False, *buffers, None)
     finally:
         os.close(fd)
-    assert done is False
+    assert done == []
 
 
 def test_folders_that_move_between_two_walks_hide_nothing(tmp_path: Path) -> None:
@@ -194,16 +193,16 @@ def test_the_short_removal_takes_only_what_was_listed(tmp_path: Path) -> None:
     remove = location.quick_remove(source)
     assert remove is not None
     (tmp_path / "a" / "f").write_bytes(b"2")
-    assert not remove(listed)
+    assert not remove([listed])
     assert (tmp_path / "a" / "f").read_bytes() == b"2"
     present = location.stat("a/f")
     assert present is not None
-    assert remove(present)
+    assert remove([present])
     assert list((tmp_path / "a").iterdir()) == []
-    assert not remove(present)
+    assert not remove([present])
     folder = location.stat("a/")
     assert folder is not None
-    assert not remove(folder)
+    assert not remove([folder])
 
 
 @needs_native
@@ -221,7 +220,7 @@ def test_the_short_removal_leaves_what_the_source_has_again(tmp_path: Path, kind
     listed = [location.stat(f"a/{name}") for name in names]
     for entry in listed[:20]:
         assert entry is not None
-        assert remove(entry)
+        assert remove([entry])
     counterpart = tmp_path / "src" / "a" / names[20]
     if kind == "a file":
         counterpart.write_bytes(b"")
@@ -235,8 +234,8 @@ def test_the_short_removal_leaves_what_the_source_has_again(tmp_path: Path, kind
         (tmp_path / "src" / "a").symlink_to(tmp_path / "far")
     assert listed[20] is not None
     assert listed[21] is not None
-    assert not remove(listed[20])
-    assert remove(listed[21])
+    assert not remove([listed[20]])
+    assert remove([listed[21]])
     assert sorted(os.listdir(tmp_path / "dst" / "a")) == [names[20], *names[22:]]
 
 
@@ -250,10 +249,11 @@ def _replace(folder: Path, version: str, temporary: str | None = "draft", size: 
     try:
         facts = (folder / "new" / "f").stat()
         buffers = memoryview(bytearray(100)), memoryview(bytearray(100))
-        return native.copy_small(
-            *fds, "f", size, facts.st_mtime_ns, version_of(facts), False, 0o640, os.geteuid(), os.getegid(),
-            7_000_000_001, False, version, temporary, *buffers, None,
+        row = (
+            "f", size, facts.st_mtime_ns, version_of(facts), 0o640, os.geteuid(), os.getegid(), 7_000_000_001,
+            version, temporary,
         )  # fmt: skip
+        return bool(native.copy_small(*fds, (row,), False, False, *buffers, None))
     finally:
         for fd in fds:
             os.close(fd)
@@ -295,13 +295,7 @@ def test_what_is_not_as_expected_is_not_replaced(two: Path, there: str) -> None:
         target.symlink_to(two / "elsewhere")
     elif there == "a folder":
         target.mkdir()
-    try:
-        done = _replace(two, version)
-    except OSError as error:
-        assert isinstance(error, FileNotFoundError)
-        assert there == "nothing"
-        done = False
-    assert done is False
+    assert not _replace(two, version)
     names = os.listdir(two / "old")
     assert names == ([] if there == "nothing" else ["f"])
     if there in ("another file", "a link"):
@@ -309,11 +303,74 @@ def test_what_is_not_as_expected_is_not_replaced(two: Path, there: str) -> None:
 
 
 @needs_native
+def test_files_are_copied_up_to_the_first_that_is_left(tmp_path: Path) -> None:
+    assert native is not None
+    rows = []
+    for side in ("s", "t"):
+        (tmp_path / side).mkdir()
+    for number in range(6):
+        path = tmp_path / "s" / f"f{number}"
+        path.write_bytes(b"%d" % number * (number + 1))
+        facts = path.stat()
+        rows.append((path.name, facts.st_size, facts.st_mtime_ns, version_of(facts), 0o600, os.geteuid(),
+                     os.getegid(), 7_000_000_001, None, None))  # fmt: skip
+    (tmp_path / "t" / "f4").write_bytes(b"here already")
+    content, check = memoryview(bytearray(100)), memoryview(bytearray(100))
+    fds = [os.open(tmp_path / side, os.O_RDONLY) for side in ("s", "t")]
+    try:
+        took = native.copy_small(*fds, tuple(rows), False, False, content, check, None)
+        assert (len(took), bytes(content[:10])) == (4, b"0112223333")
+        assert all(nanoseconds > 0 for nanoseconds in took)
+        # What does not fit into the buffers is left as well.
+        for path in (tmp_path / "t").iterdir():
+            path.unlink()
+        small = memoryview(bytearray(7))
+        assert len(native.copy_small(*fds, tuple(rows), False, False, small, check, None)) == 3
+        for path in (tmp_path / "t").iterdir():
+            path.unlink()
+        assert (
+            len(native.copy_small(*fds, tuple(rows), False, False, content, memoryview(bytearray(3)), None))
+            == 2
+        )
+        for wrong in ("f0", ("f0",), (*rows[0][:-1], 1)):
+            with pytest.raises(TypeError):
+                native.copy_small(*fds, (rows[2], wrong), False, False, content, check, None)
+    finally:
+        for fd in fds:
+            os.close(fd)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "t").iterdir()} == {"f0": b"0", "f1": b"11"}
+
+
+@needs_native
+def test_files_are_removed_up_to_the_first_that_is_left(tmp_path: Path) -> None:
+    assert native is not None
+    for side in ("s", "t"):
+        (tmp_path / side / "d").mkdir(parents=True)
+    rows = []
+    for number in range(5):
+        path = tmp_path / "t" / "d" / f"f{number}"
+        path.write_bytes(b"x")
+        rows.append((path.name, version_of(path.stat())))
+    (tmp_path / "s" / "d" / "f3").write_bytes(b"back")
+    fds = [os.open(folder, os.O_RDONLY) for folder in (tmp_path / "t" / "d", tmp_path / "s")]
+    try:
+        for folder, name in (("/d/", "f0"), ("d/", ""), ("d/", ".."), ("d/", "../d/f0"), ("d/", "n" * 256)):
+            assert native.remove_files(*fds, folder, ((name, rows[0][1]),)) == []
+        with pytest.raises(TypeError):
+            native.remove_files(*fds, "d/", (rows[0], ("f1",)))
+        assert len(native.remove_files(*fds, "d/", tuple(rows))) == 3
+        assert len(native.remove_files(*fds, "d/", (rows[4], rows[3]))) == 1
+    finally:
+        for fd in fds:
+            os.close(fd)
+    assert os.listdir(tmp_path / "t" / "d") == ["f3"]
+
+
+@needs_native
 def test_a_name_of_somebody_else_is_left_alone(two: Path) -> None:
     (two / "old" / "draft").write_bytes(b"somebody's")
     version = version_of((two / "old" / "f").stat())
-    with pytest.raises(FileExistsError):
-        _replace(two, version)
+    assert not _replace(two, version)
     assert (two / "old" / "draft").read_bytes() == b"somebody's"
     assert (two / "old" / "f").read_bytes() == b"old!"
     for temporary in (None, "", ".", "..", "a/b", "../x"):
