@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define INTERFACE 7 /* native.py has the same number: change both when a function takes or gives something else */
+#define INTERFACE 8 /* native.py has the same number: change both when a function takes or gives something else */
 
 #ifndef SYS_listxattrat
 #define SYS_listxattrat 465 /* the same on every architecture, since Linux 6.13 */
@@ -846,54 +846,85 @@ static int has_extended(int fd)
     return 0;
 }
 
-/* read_expected(directory, name, size, mtime_ns, tolerance_ns, mode, uid, gid, noatime, buffer) -> whether an ordinary
-   file without extended attributes stands there, is all that, and its content in `buffer`, which has a byte to spare.
-   Raises OSError. */
+typedef struct {
+    long long size, mtime;
+    unsigned int mode, uid, gid;
+} Expected;
+
+/* 1: the whole file, as expected, stands in `content`; 0: it is another one; -1: errno. */
+static int read_as_expected(int directory, const char *name, const Expected *expected, long long tolerance, int noatime,
+                            char *content)
+{
+    int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (noatime ? O_NOATIME : 0));
+    if (fd < 0)
+        return -1;
+    struct stat before, after;
+    int result = -1;
+    if (fstat(fd, &before) == 0) {
+        long long apart = nanoseconds(before.st_mtim) - expected->mtime;
+        result = S_ISREG(before.st_mode) && before.st_size == expected->size &&
+                 (before.st_mode & 07777) == expected->mode && before.st_uid == expected->uid &&
+                 before.st_gid == expected->gid && apart <= tolerance && -apart <= tolerance && !has_extended(fd);
+        if (result) {
+            ssize_t got = pread(fd, content, (size_t)expected->size + 1, 0);
+            if (got < 0 || fstat(fd, &after) < 0)
+                result = -1;
+            else
+                result = got == expected->size && nanoseconds(after.st_mtim) == nanoseconds(before.st_mtim) &&
+                         nanoseconds(after.st_ctim) == nanoseconds(before.st_ctim);
+        }
+    }
+    close(fd);
+    return result;
+}
+
+/* read_expected(directory, rows, tolerance_ns, noatime, buffer) -> how many of `rows`, from the first on, are ordinary files
+   without extended attributes, and all that their row says: (name, size, mtime_ns, mode, uid, gid). Their content is in
+   `buffer`, one after another, which has a byte to spare. */
 static PyObject *native_read_expected(PyObject *module, PyObject *arguments)
 {
-    int directory, noatime, result = 0, number = 0;
-    PyObject *name;
-    long long size, mtime, tolerance;
-    unsigned int mode, uid, gid;
+    int directory, noatime;
+    long long tolerance;
+    PyObject *rows, *answer = NULL;
     Py_buffer buffer;
-    if (!PyArg_ParseTuple(arguments, "iO&LLLIIIpw*:read_expected", &directory, PyUnicode_FSConverter, &name, &size,
-                          &mtime, &tolerance, &mode, &uid, &gid, &noatime, &buffer))
+    Run run = {.count = 0, .done = 0};
+    Expected expected[AT_ONCE];
+    if (!PyArg_ParseTuple(arguments, "iO!Lpw*:read_expected", &directory, &PyTuple_Type, &rows, &tolerance, &noatime,
+                          &buffer))
         return NULL;
-    const char *text = PyBytes_AS_STRING(name);
-    if (is_name(text) && size >= 0 && buffer.len > size) {
-        Py_BEGIN_ALLOW_THREADS
-        int fd = openat(directory, text, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (noatime ? O_NOATIME : 0));
-        result = -1;
-        if (fd >= 0) {
-            struct stat before, after;
-            if (fstat(fd, &before) == 0) {
-                long long apart = nanoseconds(before.st_mtim) - mtime;
-                result = S_ISREG(before.st_mode) && before.st_size == size && (before.st_mode & 07777) == mode &&
-                         before.st_uid == uid && before.st_gid == gid && apart <= tolerance && -apart <= tolerance &&
-                         !has_extended(fd);
-                if (result) {
-                    ssize_t got = pread(fd, buffer.buf, (size_t)size + 1, 0);
-                    if (got < 0 || fstat(fd, &after) < 0)
-                        result = -1;
-                    else
-                        result = got == size && nanoseconds(after.st_mtim) == nanoseconds(before.st_mtim) &&
-                                 nanoseconds(after.st_ctim) == nanoseconds(before.st_ctim);
-                }
-            }
-            number = errno;
-            close(fd);
-        } else {
-            number = errno;
+    long long room = buffer.len - 1;
+    Py_ssize_t count = PyTuple_GET_SIZE(rows);
+    for (; run.count < count && run.count < AT_ONCE; run.count++) {
+        Expected *one = &expected[run.count];
+        PyObject *row = PyTuple_GET_ITEM(rows, run.count);
+        if (!PyTuple_Check(row)) {
+            PyErr_SetString(PyExc_TypeError, "a row has to be a tuple");
+            goto failed;
         }
-        Py_END_ALLOW_THREADS
+        if (!PyArg_ParseTuple(row, "O&LLIII:read_expected", PyUnicode_FSConverter, &run.names[run.count], &one->size,
+                              &one->mtime, &one->mode, &one->uid, &one->gid))
+            goto failed;
+        if (!is_name(PyBytes_AS_STRING(run.names[run.count])) || one->size < 0 || one->size > room) {
+            Py_DECREF(run.names[run.count]);
+            break;
+        }
+        room -= one->size;
     }
-    Py_DECREF(name);
+    Py_BEGIN_ALLOW_THREADS
+    char *place = buffer.buf;
+    while (run.done < run.count) {
+        Expected *one = &expected[run.done];
+        if (read_as_expected(directory, PyBytes_AS_STRING(run.names[run.done]), one, tolerance, noatime, place) <= 0)
+            break;
+        place += one->size;
+        run.done++;
+    }
+    Py_END_ALLOW_THREADS
+    answer = PyLong_FromSsize_t(run.done);
+failed:
+    forget(&run);
     PyBuffer_Release(&buffer);
-    if (result < 0) {
-        errno = number;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return PyBool_FromLong(result);
+    return answer;
 }
 
 /* remove_files(directory, source, folder, rows) -> nanoseconds of each file that is gone now: those of `rows` from the first to

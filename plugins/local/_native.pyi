@@ -77,19 +77,15 @@ def remove_files(directory: int, source: int, folder: str, rows: tuple[tuple[str
 
 def read_expected(
     directory: int,
-    name: str,
-    size: int,
-    mtime_ns: int,
+    rows: tuple[tuple[str, int, int, int, int, int], ...],
     tolerance_ns: int,
-    mode: int,
-    uid: int,
-    gid: int,
     noatime: bool,
     buffer: memoryview,
     /,
-) -> bool:
-    """Whether an ordinary file without extended attributes stands there, is all that, and its content in `buffer`, which
-    has a byte to spare. Raises OSError."""
+) -> int:
+    """How many of these, from the first on, are ordinary files without extended attributes, and all that their row says:
+    (name, size, mtime_ns, mode, uid, gid). Their content is in `buffer`, one after another, which is longer than all: what
+    does not fit is not counted."""
 
 def make_folder(source: int, target: int, name: str, /) -> bool:
     """Whether the folder `name` was made in the directory `target`, mode 0700, while `source` has one of that name.

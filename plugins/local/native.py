@@ -10,7 +10,7 @@ import os
 from types import ModuleType
 
 PURE_PYTHON = "SYNC_RUNNER_PURE_PYTHON"
-_INTERFACE = 7
+_INTERFACE = 8
 """What the source beside it defines: another number wherever a function takes or gives something else."""
 
 

@@ -17,7 +17,7 @@ import xxhash
 from runner.clock import monotonic_ns
 from runner.errors import RunnerError
 from runner.locations.observer import SINCE, Cells, spent
-from runner.locations.protocol import OpenSettings, QuickDone, QuickFile, Throttle, Written
+from runner.locations.protocol import OpenSettings, QuickDone, QuickExpected, QuickFile, Throttle, Written
 from runner.model.activity import Activity
 from runner.model.entry import Attributes, Entry, Kind
 from runner.model.task import DigestAlgorithm, Durability, Integrity
@@ -368,38 +368,36 @@ class QuickChecker:
         self._buffer = buffers.take()
         self._noatime = noatime
 
-    def check(self, expected: Entry, digest: str, mtime_tolerance_ns: int, throttle: Throttle) -> bool:
-        """Whether such a file stands there, with that content (algorithm:hex); False when it is not for here."""
+    def check(self, files: Sequence[QuickExpected], mtime_tolerance_ns: int, throttle: Throttle) -> int:
+        """How many of these, from the first on, stand there exactly so: see `ChecksQuickly`."""
         assert native is not None
-        size, mtime_ns, attributes = expected.size_bytes, expected.mtime_ns, expected.attributes
-        if (
-            size is None
-            or mtime_ns is None
-            or attributes is None
-            or not _is_small_and_plain(expected, attributes)
-            or not digest.startswith("xxh3_128:")
-        ):
-            return False
-        path = expected.path
+        path = files[0][0].path
         cut = path.rfind("/") + 1
-        fd = self._at_hand.handle(path[:cut])
-        if fd is None:
-            return False
-        throttle.take(size)
-        try:
-            if not native.read_expected(
-                fd,
-                path[cut:],
-                size,
-                mtime_ns,
-                mtime_tolerance_ns,
-                attributes.mode,
-                attributes.uid,
-                attributes.gid,
-                self._noatime,
-                self._buffer,
+        rows = []
+        total = 0
+        for expected, digest in files:
+            size, mtime_ns, attributes = expected.size_bytes, expected.mtime_ns, expected.attributes
+            if (
+                size is None
+                or mtime_ns is None
+                or attributes is None
+                or not _is_small_and_plain(expected, attributes)
+                or not digest.startswith("xxh3_128:")
+                or total + size > SMALL_BYTES
             ):
-                return False
-        except OSError:
-            return False
-        return bool(digest[9:] == xxhash.xxh3_128_hexdigest(self._buffer[:size]))
+                break
+            total += size
+            rows.append(
+                (expected.path[cut:], size, mtime_ns, attributes.mode, attributes.uid, attributes.gid)
+            )
+        fd = self._at_hand.handle(path[:cut], len(files)) if rows else None
+        if fd is None:
+            return 0
+        throttle.take(total)
+        read: int = native.read_expected(fd, tuple(rows), mtime_tolerance_ns, self._noatime, self._buffer)
+        end = 0
+        for number, row in enumerate(rows[:read]):
+            start, end = end, end + row[1]
+            if files[number][1][9:] != xxhash.xxh3_128_hexdigest(self._buffer[start:end]):
+                return number
+        return read

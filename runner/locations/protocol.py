@@ -330,10 +330,12 @@ class ChecksQuickly(Protocol):
         ...
 
 
-QuickCheck = Callable[[Entry, str, int, Throttle], bool]
-"""(expected, algorithm:hex of its content, tolerance of its mtime in nanoseconds, throttle) -> True when an ordinary file
-that stands at its path was read now, and is exactly that in content and in every attribute that is expected. False:
-nothing is known, and the entry has to be looked at. Raises EntryError(CANCELLED) only."""
+QuickExpected = tuple[Entry, str]
+"""What is expected, and algorithm:hex of its content."""
+QuickCheck = Callable[[Sequence[QuickExpected], int, Throttle], int]
+"""(files of one folder, tolerance of their mtimes in nanoseconds, throttle) -> how many of them, from the first on, are
+ordinary files that were read now, and are exactly that in content and in every attribute that is expected. Of the next one
+nothing is known: it has to be looked at. Raises EntryError(CANCELLED) only."""
 
 
 @runtime_checkable

@@ -8,19 +8,21 @@ An answer is a VerifySummary line; it holds every finding.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 from runner.errors import EntryCode, EntryError
 from runner.inventory.content import digester
-from runner.locations.protocol import ChecksQuickly, Location, Throttle
+from runner.locations.protocol import ChecksQuickly, Location, QuickExpected, Throttle
 from runner.model.action import Action, ActionKind, Finding, Outcome, OutcomeStatus, Verdict
 from runner.model.entry import Entry, Kind
 from runner.model.execution import Counts
 from runner.model.task import DigestAlgorithm
 from runner.model.wire import decode_line, decoder_of, encode_line
 from runner.transfer.expect import is_as_expected
+from runner.transfer.quickly import AT_ONCE, BYTES_AT_ONCE
 from runner.verify.judge import added, judge_digest, judge_facts
 
 
@@ -78,6 +80,7 @@ class Verifier:
         self._destination = destination
         self._source_digest = digester(source)
         self._destination_digest = digester(destination)
+        self._at_once = AT_ONCE
         self._quick_check = destination.quick_check() if isinstance(destination, ChecksQuickly) else None
         self._algorithm = settings.algorithm
         self._throttle = throttle
@@ -86,10 +89,7 @@ class Verifier:
         self._tolerance = settings.mtime_tolerance_ns
 
     def verify_actions(self, request: bytes) -> bytes:
-        return self._answer(
-            (action.path, self._check_action(action, outcome), action.size_bytes)
-            for action, outcome in _carried_out(request)
-        )
+        return self._answer(self._checked(list(_carried_out(request))))
 
     def verify_pairs(self, request: bytes) -> bytes:
         pairs = (decode_line(line, Pair) for line in request.splitlines())
@@ -124,10 +124,20 @@ class Verifier:
             if error.entry_code is not EntryCode.CANCELLED:
                 raise
 
+    def _checked(self, done: list[tuple[Action, Outcome]]) -> Iterator[tuple[str, Finding | None, int]]:
+        place = 0
+        while place < len(done):
+            found = self._quickly_found(done, place)
+            for action, _ in done[place : place + found]:
+                yield action.path, None, action.size_bytes
+            place += found
+            if not found:
+                action, outcome = done[place]
+                yield action.path, self._check_action(action, outcome), action.size_bytes
+                place += 1
+
     def _check_action(self, action: Action, outcome: Outcome) -> Finding | None:
         try:
-            if self._is_quickly_found(action, outcome):
-                return None
             actual = self._destination.stat(action.path)
             if action.kind in (ActionKind.DELETE, ActionKind.QUARANTINE):
                 # A folder in a file's place is another entry: its path has a slash.
@@ -153,16 +163,35 @@ class Verifier:
         except EntryError as error:
             return self._unreadable(action.path, error)
 
-    def _is_quickly_found(self, action: Action, outcome: Outcome) -> bool:
-        """True for a file that was written at the first attempt and stands there exactly so."""
-        return (
-            self._quick_check is not None
-            and outcome.digest is not None
-            and outcome.attempts == 1
-            and action.source is not None
-            and action.kind in _WRITES_CONTENT
-            and self._quick_check(action.source, outcome.digest, self._tolerance, self._throttle)
-        )
+    def _quickly_found(self, done: list[tuple[Action, Outcome]], place: int) -> int:
+        """How many files of one folder, from that place on, stand there exactly as they were written, at the first
+        attempt."""
+        if self._quick_check is None:
+            return 0
+        files: list[QuickExpected] = []
+        total = 0
+        folder = ""
+        for action, outcome in itertools.islice(done, place, place + self._at_once):
+            path, digest = action.path, outcome.digest
+            if (
+                digest is None
+                or outcome.attempts != 1
+                or action.source is None
+                or action.kind not in _WRITES_CONTENT
+            ):
+                break
+            total += action.size_bytes
+            if not files:
+                folder = path[: path.rfind("/") + 1]
+            elif total > BYTES_AT_ONCE or path[: path.rfind("/") + 1] != folder:
+                break
+            files.append((action.source, digest))
+        if not files:
+            return 0
+        found = self._quick_check(files, self._tolerance, self._throttle)
+        # Where files are not for this, no more than one is tried in vain.
+        self._at_once = min(AT_ONCE, 2 * self._at_once) if found else 1
+        return found
 
     def _judged_anew(self, planned: Entry, actual: Entry | None, facts: Finding) -> Finding | None:
         """An entry that was still being written while a run copied it was taken as it was then, not as it was

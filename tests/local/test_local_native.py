@@ -171,15 +171,63 @@ def test_the_short_check_finds_what_is_exactly_as_expected_and_nothing_else(
     check = location.quick_check()
     assert check is not None
     location.stat("a/f")  # its folder is at hand now
-    assert check(expected, digest, 0, THROTTLE)
-    assert not check(expected, digest[:-1] + ("0" if digest[-1] != "0" else "1"), 0, THROTTLE)
+    assert check([(expected, digest)], 0, THROTTLE)
+    assert not check([(expected, digest[:-1] + ("0" if digest[-1] != "0" else "1"))], 0, THROTTLE)
     try:
         TAMPERING[tampering](path)
     except OSError:
         pytest.skip("this file system has no extended attributes")
     for _ in range(40):  # the folder itself is looked at now and then
-        found = check(expected, digest, 0, THROTTLE)
+        found = check([(expected, digest)], 0, THROTTLE)
     assert not found
+
+
+@needs_native
+def test_files_are_found_up_to_the_first_that_is_not_so(tmp_path: Path) -> None:
+    names = [f"f{number}" for number in range(6)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(b"%d" % number * (number + 1))
+    location = open_at(tmp_path, attributes=frozenset({"mode", "uid", "gid", "xattrs", "acls"}))
+    expected = []
+    for name in names:
+        entry = location.stat(name)
+        assert entry is not None
+        expected.append((entry, location.digest(entry, location._settings.digest, THROTTLE)))
+    check = location.quick_check()
+    assert check is not None
+    assert check(expected, 0, THROTTLE) == 6
+    facts = (tmp_path / "f3").stat()
+    (tmp_path / "f3").write_bytes(b"3x33")
+    os.utime(tmp_path / "f3", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert check(expected, 0, THROTTLE) == 3  # in its content alone
+    assert check(expected[3:], 0, THROTTLE) == 0
+    (tmp_path / "f1").chmod(0o600 if facts.st_mode & 0o077 else 0o644)
+    assert check(expected, 0, THROTTLE) == 1
+    assert check(expected[4:], 0, THROTTLE) == 2
+
+
+@needs_native
+def test_the_short_reading_takes_what_fits(tmp_path: Path) -> None:
+    assert native is not None
+    rows = []
+    for number in range(4):
+        path = tmp_path / f"f{number}"
+        path.write_bytes(b"%d" % number * 3)
+        facts = path.stat()
+        rows.append(
+            (path.name, 3, facts.st_mtime_ns, stat.S_IMODE(facts.st_mode), facts.st_uid, facts.st_gid)
+        )
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        buffer = memoryview(bytearray(10))
+        assert native.read_expected(fd, tuple(rows), 0, False, buffer) == 3
+        assert bytes(buffer[:9]) == b"000111222"
+        for name in ("", ".", "..", "../x", f"./{rows[0][0]}"):
+            assert native.read_expected(fd, ((name, *rows[0][1:]),), 0, False, buffer) == 0
+        with pytest.raises(TypeError):
+            native.read_expected(fd, (rows[0], "f1"), 0, False, buffer)
+    finally:
+        os.close(fd)
 
 
 @needs_native
