@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from runner.clock import monotonic_ns
-from runner.errors import RunnerError
+from runner.errors import EntryError, RunnerError
 from runner.locations.observer import SINCE, Cells, spent
 from runner.locations.protocol import OpenSettings, QuickDone, QuickExpected, QuickFile, Throttle, Written
 from runner.model.activity import Activity
@@ -184,7 +184,12 @@ class QuickCopier:
             row = self._row(entry, None, cut) if replaces is None else None
             if row is None or row[0] in ("", ".", ".."):
                 break
-            throttle.take(row[1])
+            try:
+                throttle.take(row[1])
+            except EntryError:
+                if not done:
+                    raise
+                break  # those before it have their names
             began = monotonic_ns()
             written = self._copied(source_fd, target_fd, row[0], entry, noatime)
             if written is None:
