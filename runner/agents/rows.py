@@ -6,6 +6,7 @@ its row counts no more.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -58,10 +59,11 @@ class Row:
                 yield number, owner, self._layout.unpack_from(self._rows, number * self._length + _HEAD.size)
 
     def close(self) -> None:
-        """Give the row back."""
+        """Give the row back. Never raises: nothing that matters is kept here."""
         _HEAD.pack_into(self._rows, self.number * self._length, 0, 0.0)
         self._rows.close()
-        os.close(self._handle)
+        with contextlib.suppress(OSError):
+            os.close(self._handle)
 
     def _free(self) -> int:
         now = self._clock.monotonic()

@@ -208,9 +208,10 @@ class Crew:
         finally:
             self._spent, self._concurrency = self.spent(), self.concurrency()
             self._page.close()
-            if self._steering is not None:
-                self._steering.close()
-                self._steering = None
+            # From here on the page cannot be asked any more.
+            steering, self._steering = self._steering, None
+            if steering is not None:
+                steering.close()
             if self._budget is not None:
                 self._budget.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,6 +155,16 @@ def test_rows_are_taken_and_given_back(tmp_path: Path) -> None:
     assert again.number == 0
     for row in (*rows[1:], again):
         row.close()
+
+
+def test_a_file_that_does_not_close_harms_nobody(tmp_path: Path) -> None:
+    """What is in it is a courtesy to others: an execution that has done its work must not fail for it."""
+    clock, table = FakeClock(), str(tmp_path / "rows")
+    row, other = (Row(table, "d", clock, (0.0,)) for _ in range(2))
+    os.close(row._handle)
+    row.close()
+    assert list(other.others()) == []
+    other.close()
 
 
 def test_a_full_table_is_said(tmp_path: Path) -> None:
