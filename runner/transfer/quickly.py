@@ -6,7 +6,8 @@ Whatever is not plain is left to `Performer.perform`, which says precisely what 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from runner.clock import Clock
 from runner.errors import EntryError
@@ -38,6 +39,9 @@ _SET_ATTRIBUTES = ActionKind.SET_ATTRIBUTES
 _DIRECTORY = Kind.DIRECTORY
 _FILE = Kind.FILE
 _DONE = OutcomeStatus.DONE
+_NOTHING_WRITTEN = Written()
+
+T = TypeVar("T")
 
 
 class Quickly:
@@ -96,19 +100,7 @@ class Quickly:
 
     def _copied(self, actions: Sequence[Action], place: int, began: float) -> list[Outcome]:
         assert self._copy is not None
-        files: list[QuickFile] = []
-        total = 0
-        folder = ""
-        for action in itertools.islice(actions, place, place + self._at_once):
-            path, entry = action.path, action.source
-            if entry is None or entry.kind is not _FILE or action.kind not in (_COPY, _REPLACE):
-                break
-            total += action.size_bytes
-            if not files:
-                folder = path[: path.rfind("/") + 1]
-            elif total > BYTES_AT_ONCE or path[: path.rfind("/") + 1] != folder:
-                break
-            files.append((entry, action.destination))
+        files = of_one_folder(_copies(itertools.islice(actions, place, place + self._at_once)))
         if not files:
             return []
         try:
@@ -119,22 +111,11 @@ class Quickly:
 
     def _removed(self, actions: Sequence[Action], place: int, began: float) -> list[Outcome]:
         assert self._remove is not None
-        entries: list[Entry] = []
-        folder = ""
-        for action in itertools.islice(actions, place, place + self._at_once):
-            path, entry = action.path, action.destination
-            if entry is None or entry.kind is _DIRECTORY or action.kind is not _DELETE:
-                break
-            if not entries:
-                folder = path[: path.rfind("/") + 1]
-            elif path[: path.rfind("/") + 1] != folder:
-                break
-            entries.append(entry)
+        entries = of_one_folder(_removals(itertools.islice(actions, place, place + self._at_once)))
         if not entries:
             return []
-        return self._told(
-            actions, place, began, [(_NOTHING_WRITTEN, seconds) for seconds in self._remove(entries)]
-        )
+        done = [(_NOTHING_WRITTEN, seconds) for seconds in self._remove(entries)]
+        return self._told(actions, place, began, done)
 
     def _told(
         self, actions: Sequence[Action], place: int, began: float, done: Sequence[QuickDone]
@@ -166,4 +147,35 @@ class Quickly:
         )
 
 
-_NOTHING_WRITTEN = Written()
+def of_one_folder(rows: Iterable[tuple[str, int, T]]) -> list[T]:
+    """What goes together: of rows (path, bytes of content, value) the values of those from the first on that are of its
+    folder and have no more than BYTES_AT_ONCE; the first whatever it has."""
+    together: list[T] = []
+    folder = ""
+    total = 0
+    for path, size, value in rows:
+        total += size
+        if not together:
+            folder = path[: path.rfind("/") + 1]
+        elif total > BYTES_AT_ONCE or path[: path.rfind("/") + 1] != folder:
+            break
+        together.append(value)
+    return together
+
+
+def _copies(actions: Iterable[Action]) -> Iterator[tuple[str, int, QuickFile]]:
+    """Files to copy, up to the first action that is something else."""
+    for action in actions:
+        entry = action.source
+        if entry is None or entry.kind is not _FILE or action.kind not in (_COPY, _REPLACE):
+            return
+        yield action.path, action.size_bytes, (entry, action.destination)
+
+
+def _removals(actions: Iterable[Action]) -> Iterator[tuple[str, int, Entry]]:
+    """What is no folder and is to be deleted, up to the first action that is something else."""
+    for action in actions:
+        entry = action.destination
+        if entry is None or entry.kind is _DIRECTORY or action.kind is not _DELETE:
+            return
+        yield action.path, 0, entry

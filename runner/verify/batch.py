@@ -22,7 +22,7 @@ from runner.model.execution import Counts
 from runner.model.task import DigestAlgorithm
 from runner.model.wire import decode_line, decoder_of, encode_line
 from runner.transfer.expect import is_as_expected
-from runner.transfer.quickly import AT_ONCE, BYTES_AT_ONCE
+from runner.transfer.quickly import AT_ONCE, of_one_folder
 from runner.verify.judge import added, judge_digest, judge_facts
 
 
@@ -168,24 +168,7 @@ class Verifier:
         attempt."""
         if self._quick_check is None:
             return 0
-        files: list[QuickExpected] = []
-        total = 0
-        folder = ""
-        for action, outcome in itertools.islice(done, place, place + self._at_once):
-            path, digest = action.path, outcome.digest
-            if (
-                digest is None
-                or outcome.attempts != 1
-                or action.source is None
-                or action.kind not in _WRITES_CONTENT
-            ):
-                break
-            total += action.size_bytes
-            if not files:
-                folder = path[: path.rfind("/") + 1]
-            elif total > BYTES_AT_ONCE or path[: path.rfind("/") + 1] != folder:
-                break
-            files.append((action.source, digest))
+        files = of_one_folder(_written(itertools.islice(done, place, place + self._at_once)))
         if not files:
             return 0
         found = self._quick_check(files, self._tolerance, self._throttle)
@@ -251,3 +234,17 @@ def _carried_out(request: bytes) -> Iterator[tuple[Action, Outcome]]:
         action, outcome = decode_action(line), decode_outcome(next(lines))
         if outcome.status is OutcomeStatus.DONE and action.kind is not ActionKind.CREATE_DIRECTORY:
             yield action, outcome
+
+
+def _written(done: Iterable[tuple[Action, Outcome]]) -> Iterator[tuple[str, int, QuickExpected]]:
+    """Files whose content was written at the first attempt, up to the first action that is something else."""
+    for action, outcome in done:
+        digest = outcome.digest
+        if (
+            digest is None
+            or outcome.attempts != 1
+            or action.source is None
+            or action.kind not in _WRITES_CONTENT
+        ):
+            return
+        yield action.path, action.size_bytes, (action.source, digest)
