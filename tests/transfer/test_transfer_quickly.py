@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,6 @@ def test_rows_go_together_as_long_as_they_may(rows: list[tuple[str, int]]) -> No
         assert sum(size for _, size in piece) <= BYTES_AT_ONCE
         left = left[len(piece) :]
         pieces.append(piece)
-    for before, after in zip(pieces, pieces[1:], strict=False):
+    for before, after in itertools.pairwise(pieces):
         fits = sum(size for _, size in before) + after[0][1] <= BYTES_AT_ONCE
         assert not (fits and parent_path(before[0][0]) == parent_path(after[0][0]))
