@@ -121,6 +121,9 @@ def _prepared_in_one_walk(
     shares: dict[str, int] = {}
     if task.guards.max_deletions_per_folder != Limit():
         destination = _counted_by_folder(destination, shares)
+    met: dict[str, Entry] = {}
+    if doubted:
+        source = _remembering(source, doubted, met)
     if taps is not None:
         source, destination = taps.source(source), taps.destination(destination)
     merge = Merge(
@@ -139,8 +142,20 @@ def _prepared_in_one_walk(
     _note_missing(selection, tally)
     planner.finish()
     prepared = _concluded(task, endpoints, circumstances, tally, planner, writer, shares)
-    left_out = frozenset(path for path in doubted if not selection.path_decision(path).included)
-    return msgspec.structs.replace(prepared, still_doubted=left_out)
+    left_out = (path for path in doubted if not _takes_part(path, met.get(path), selection))
+    return msgspec.structs.replace(prepared, still_doubted=frozenset(left_out))
+
+
+def _remembering(listing: Iterator[Found], paths: frozenset[str], met: dict[str, Entry]) -> Iterator[Found]:
+    for found in listing:
+        if found.path in paths and isinstance(found, Entry):
+            met[found.path] = found
+        yield found
+
+
+def _takes_part(path: str, entry: Entry | None, selection: Selection) -> bool:
+    """Whether the filters let it in; of what was not met, what the rules about paths say."""
+    return selection.path_decision(path).included if entry is None else selection.includes(entry)
 
 
 def _concluded(

@@ -104,11 +104,12 @@ def test_a_plan_from_before_clears_nothing(tmp_path: Path) -> None:
     assert (made.right.node("d/b").content, _doubts(made)) == (b"evil", {"d/b"})
 
 
-def test_what_the_filters_leave_out_stays_in_doubt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("filters", [FilterSettings(exclude=("/d/",)), FilterSettings(min_size_bytes=5)])
+def test_what_the_filters_leave_out_stays_in_doubt(tmp_path: Path, filters: FilterSettings) -> None:
     made = _damaged(tmp_path)
     made.verify()
     whole = made.task
-    made.task = make_task(TaskOptions(), FilterSettings(exclude=("/d/",)), NO_GUARDS)
+    made.task = make_task(TaskOptions(), filters, NO_GUARDS)
     assert made.run().execution.exit_code == ExitCode.DONE
     assert _doubts(made) == {"d/b"}
     made.task = whole
