@@ -11,10 +11,11 @@ _STABLE_IDS = frozenset({"ext2", "ext3", "ext4", "btrfs"})
 
 
 def identity_of(fd: int) -> Identity:
-    """File-system type, what is mounted, where, and the file system's own id where that is stable.
+    """File-system type, where it is mounted, and what: its own id where that is stable, else what it is mounted from.
 
-    `fd` is the root, or its nearest existing parent. From /proc/self/mountinfo (proc(5)) by the mount's own
-    id, for device numbers are ambiguous on btrfs and overlay.
+    A device's name is no such id: after a restart, or at another port, the same disk has another one. `fd` is the root,
+    or its nearest existing parent. From /proc/self/mountinfo (proc(5)) by the mount's own id, for device numbers are
+    ambiguous on btrfs and overlay.
     """
     mount_id = _mount_id(fd)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
@@ -24,15 +25,14 @@ def identity_of(fd: int) -> Identity:
                 continue
             separator = fields.index("-")
             file_system, source = fields[separator + 1], _plain(fields[separator + 2])
-            facts = [
-                ("file system", file_system),
-                ("device", source),
-                ("mounted at", _plain(fields[4])),
-            ]
-            if fields[3] != "/":
-                facts.append(("folder of the device", _plain(fields[3])))
+            facts = [("file system", file_system)]
             if file_system in _STABLE_IDS:
                 facts.append(("file system id", f"{os.fstatvfs(fd).f_fsid:x}"))
+            else:
+                facts.append(("device", source))
+            facts.append(("mounted at", _plain(fields[4])))
+            if fields[3] != "/":
+                facts.append(("folder of the device", _plain(fields[3])))
             return Identity(tuple(facts))
     return Identity((("device number", str(os.fstat(fd).st_dev)),))
 

@@ -174,3 +174,28 @@ def test_a_source_that_goes_while_it_is_listed(project: Project, tmp_path: Path,
     assert told[:2] == ["0", "7"]
     assert "went away, or another one took its place, while it was listed" in told[2]
     assert told[-1] == "a"
+
+
+def test_a_disk_with_another_name_is_the_same_disk(project: Project) -> None:
+    """As after a restart: what was /dev/sda is /dev/sdb now."""
+    (project.source / "a").write_text("a")
+    project.destination.mkdir()
+    told = in_own_mounts(
+        project,
+        f"""
+        truncate -s 16M image
+        mkfs.ext4 -q -F image
+        first=$(losetup -f --show image)
+        trap 'umount dst || true; losetup -d $first || true; losetup -d $second || true' EXIT
+        mount $first dst
+        {run()}
+        umount dst
+        second=$(losetup -f --show image)
+        losetup -d $first
+        mount $second dst
+        echo b >src/b
+        {run()}
+        echo =$(cat dst/b) $(test $first = $second && echo the same name || echo another name)
+        """,
+    )
+    assert told == ["0", "0", "b another name"]
